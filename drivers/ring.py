@@ -1,0 +1,279 @@
+"""Frame ring: pixels move once, from the camera into shared memory; readers check before and after.
+
+Each slot has a generation number: odd while it is written, even when whole. A descriptor names
+slot and generation, so a reader that comes late finds another number and knows that its frame is
+gone (``StaleSlot``): an overwritten slot is counted, never shown or analysed. The writer never
+waits for a reader.
+
+One slot can hold several planes (raw, or labels and denoised image), so the inference process
+answers through the same kind of ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.errors import SettingsError, StaleSlot, WireError
+from drivers.sharedmem import AttachedSegment, OwnedSegment, room_bytes
+
+_ALIGN = 64
+_DTYPES = ("uint8", "uint16", "int32", "float32")
+_KEPT_EPOCHS = 3
+
+
+class Plane(msgspec.Struct, frozen=True, array_like=True):
+    """Where one (y, x) array lies inside a slot."""
+
+    name: str
+    offset: int
+    height: int
+    width: int
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return self.height * self.width * np.dtype(self.dtype).itemsize
+
+
+class SlotRef(msgspec.Struct, frozen=True, array_like=True):
+    """A claim on one slot of one ring; good while the slot's generation equals ``generation``."""
+
+    ring: str
+    size: int
+    depth: int
+    slot: int
+    generation: int
+    planes: tuple[Plane, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    depth: int
+    slot_bytes: int
+
+    @property
+    def header_bytes(self) -> int:
+        return _aligned(self.depth * 8)
+
+    @property
+    def size(self) -> int:
+        return self.header_bytes + self.depth * self.slot_bytes
+
+    def slot_start(self, slot: int) -> int:
+        return self.header_bytes + slot * self.slot_bytes
+
+
+class FrameRing:
+    """The writing end; one thread of one process writes.
+
+    The memory is taken at the first ``write``. When arrays no longer fit into a slot (larger ROI,
+    less binning, deeper pixels) a new segment is made; the last few stay linked so that readers
+    can finish what they were told of.
+
+    Parameters
+    ----------
+    budget_mb
+        Shared memory for one segment, MiB. The ring is as deep as fits, within the two bounds.
+    min_depth, max_depth
+        Slots. With less room than ``min_depth`` slots the ring refuses (``SettingsError``).
+    """
+
+    def __init__(self, budget_mb: float = 256.0, min_depth: int = 4, max_depth: int = 64) -> None:
+        self._budget = int(budget_mb * 2**20)
+        self._bounds = (min_depth, max_depth)
+        self._segments: list[OwnedSegment] = []
+        self._layout: _Layout | None = None
+        self._generations: NDArray[np.int64] | None = None
+        self._bytes: NDArray[np.uint8] | None = None
+        self._next = 0
+
+    @property
+    def depth(self) -> int:
+        """Slots of the segment in use; 0 before the first write."""
+        return self._layout.depth if self._layout else 0
+
+    def write(self, planes: Mapping[str, NDArray[Any]]) -> SlotRef:
+        """Copy the arrays into the oldest slot and return the claim on it.
+
+        Parameters
+        ----------
+        planes
+            Name -> (y, x) array, C-contiguous, of uint8, uint16, int32 or float32.
+        """
+        placed, needed = _place(planes)
+        layout = self._fit(needed)
+        assert self._generations is not None
+        assert self._bytes is not None
+        slot = self._next % layout.depth
+        self._next += 1
+        generation = int(self._generations[slot]) + 2
+        self._generations[slot] = generation - 1
+        start = layout.slot_start(slot)
+        for plane, array in zip(placed, planes.values(), strict=True):
+            begin = start + plane.offset
+            target = self._bytes[begin : begin + plane.nbytes].view(array.dtype)
+            np.copyto(target.reshape(array.shape), array)
+        self._generations[slot] = generation
+        return SlotRef(
+            ring=self._segments[-1].name,
+            size=layout.size,
+            depth=layout.depth,
+            slot=slot,
+            generation=generation,
+            planes=placed,
+        )
+
+    def close(self) -> None:
+        """Unlink all segments. Safe to call twice."""
+        self._generations = None
+        self._bytes = None
+        self._layout = None
+        for segment in self._segments:
+            segment.close()
+        self._segments.clear()
+
+    def _fit(self, needed: int) -> _Layout:
+        if self._layout is not None and needed <= self._layout.slot_bytes:
+            return self._layout
+        low, high = self._bounds
+        budget = self._budget
+        room = room_bytes()
+        if room is not None:
+            budget = min(budget, room)
+        depth = min(high, max(budget // needed, 0))
+        if depth < low:
+            raise SettingsError(
+                f"frame ring: {low} slots of {needed / 2**20:.1f} MiB need "
+                f"{low * needed / 2**20:.0f} MiB of shared memory, {budget / 2**20:.0f} MiB are "
+                "allowed or left; raise the budget, enlarge /dev/shm or image a smaller ROI"
+            )
+        layout = _Layout(depth=depth, slot_bytes=needed)
+        segment = OwnedSegment(layout.size)
+        self._segments.append(segment)
+        while len(self._segments) > _KEPT_EPOCHS:
+            self._segments.pop(0).close()
+        self._generations = np.frombuffer(segment.buffer, np.int64, depth)
+        self._bytes = np.frombuffer(segment.buffer, np.uint8)
+        self._layout = layout
+        self._next = 0
+        return layout
+
+
+class RingReader:
+    """The reading end. Attaches to rings as descriptors name them; holds the last few.
+
+    Nothing here blocks. One thread uses one reader.
+    """
+
+    def __init__(self) -> None:
+        self._attached: dict[str, AttachedSegment] = {}
+
+    def view(self, ref: SlotRef) -> dict[str, NDArray[Any]]:
+        """Look into the slot without copying; call ``check`` after use, or use ``copy``.
+
+        Returns
+        -------
+        dict
+            Name -> (y, x) read-only array. Good until the writer comes round again: what was made
+            of it counts only if ``check(ref)`` passes afterwards.
+
+        Raises
+        ------
+        StaleSlot
+            The slot holds another frame by now.
+        WireError
+            The descriptor does not fit the memory that it names.
+        """
+        layout, segment = self._open(ref)
+        self.check(ref)
+        whole = np.frombuffer(segment.buffer, np.uint8)
+        start = layout.slot_start(ref.slot)
+        arrays: dict[str, NDArray[Any]] = {}
+        for plane in ref.planes:
+            begin = start + plane.offset
+            flat = whole[begin : begin + plane.nbytes].view(plane.dtype)
+            flat.flags.writeable = False
+            arrays[plane.name] = flat.reshape(plane.height, plane.width)
+        return arrays
+
+    def copy(self, ref: SlotRef) -> dict[str, NDArray[Any]]:
+        """Copy the slot's arrays out and prove that they are whole; raises as ``view`` does."""
+        arrays = {name: array.copy() for name, array in self.view(ref).items()}
+        self.check(ref)
+        return arrays
+
+    def check(self, ref: SlotRef) -> None:
+        """Raise ``StaleSlot`` unless the slot still holds the generation that ``ref`` names."""
+        _, segment = self._open(ref)
+        found = int(np.frombuffer(segment.buffer, np.int64, ref.depth)[ref.slot])
+        if found != ref.generation:
+            raise StaleSlot(
+                f"slot {ref.slot} of {ref.ring}: need generation {ref.generation}, found {found}; "
+                "the reader is slower than the ring is deep"
+            )
+
+    def close(self) -> None:
+        """Let go of every ring. Safe to call twice."""
+        for segment in self._attached.values():
+            segment.close()
+        self._attached.clear()
+
+    def _open(self, ref: SlotRef) -> tuple[_Layout, AttachedSegment]:
+        layout = _checked_layout(ref)
+        segment = self._attached.get(ref.ring)
+        if segment is None:
+            segment = AttachedSegment(ref.ring, ref.size)
+            self._attached[ref.ring] = segment
+            while len(self._attached) > _KEPT_EPOCHS:
+                self._attached.pop(next(iter(self._attached))).close()
+        elif segment.size != ref.size:
+            raise WireError(f"{ref.ring}: descriptor says {ref.size} bytes, it has {segment.size}")
+        return layout, segment
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGN) * _ALIGN
+
+
+def _place(planes: Mapping[str, NDArray[Any]]) -> tuple[tuple[Plane, ...], int]:
+    placed = []
+    offset = 0
+    for name, array in planes.items():
+        if array.ndim != 2 or array.dtype.name not in _DTYPES or array.size == 0:
+            raise WireError(
+                f"plane {name}: got {array.dtype} {array.shape}, need a non-empty (y, x) array of "
+                + ", ".join(_DTYPES)
+            )
+        plane = Plane(name, offset, array.shape[0], array.shape[1], array.dtype.name)
+        placed.append(plane)
+        offset += _aligned(plane.nbytes)
+    return tuple(placed), offset
+
+
+def _checked_layout(ref: SlotRef) -> _Layout:
+    """Refuse a descriptor whose numbers do not add up, before any memory is touched."""
+    header = _aligned(ref.depth * 8) if ref.depth > 0 else 0
+    slot_bytes = (ref.size - header) // ref.depth if ref.depth > 0 else 0
+    sound = (
+        0 <= ref.slot < ref.depth <= 4096
+        and slot_bytes > 0
+        and all(
+            plane.dtype in _DTYPES
+            and plane.height > 0
+            and plane.width > 0
+            and plane.offset >= 0
+            and plane.offset % _ALIGN == 0
+            and plane.offset + plane.nbytes <= slot_bytes
+            for plane in ref.planes
+        )
+    )
+    if not sound:
+        raise WireError(f"descriptor does not fit its ring: {ref}")
+    return _Layout(depth=ref.depth, slot_bytes=slot_bytes)

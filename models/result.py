@@ -1,0 +1,78 @@
+"""What a pipeline says of one image: label image, one row per object, times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+OBJECT_DTYPE = np.dtype(
+    [
+        ("label", np.int32),  # value in the label image
+        ("track_id", np.int64),  # stable over frames, from 1; 0 where the pipeline does not track
+        ("parent_id", np.int64),  # track that divided into this one, 0 for none
+        ("age_frames", np.int32),  # frames in which this track was seen, this one included
+        ("divided", np.bool_),  # first frame of a daughter: its mother divided between frames
+        ("y_px", np.float32),  # centroid
+        ("x_px", np.float32),
+        ("y_um", np.float64),  # centroid on the stage; NaN when the pixel size is unknown
+        ("x_um", np.float64),
+        ("area_px", np.float32),
+        ("bbox_y0", np.int32),  # half-open bounding box
+        ("bbox_x0", np.int32),
+        ("bbox_y1", np.int32),
+        ("bbox_x1", np.int32),
+        ("mean_intensity", np.float32),  # raw camera counts inside the object
+        ("max_intensity", np.float32),
+        ("major_px", np.float32),  # axes of the ellipse with the same second moments
+        ("minor_px", np.float32),
+        ("orientation_rad", np.float32),  # major axis against the y axis, -pi/2 to pi/2
+        ("eccentricity", np.float32),
+        ("speed_px", np.float32),  # displacement since the frame before, 0 when new
+        ("confidence", np.float32),  # 0 to 1
+    ]
+)
+"""One row of the object table. Order and names are stable: add, never rename."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageContext:
+    """What a pipeline is told about an image beside its pixels.
+
+    ``px_to_um`` is the 2 x 3 affine that takes (x_px, y_px, 1) to the stage (x_um, y_um), or None
+    when the image is uncalibrated. ``time_s`` is any clock that runs evenly.
+    """
+
+    seq: int
+    time_s: float
+    pixel_size_um: float = 0.0
+    px_to_um: NDArray[np.float64] | None = None
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """Which engine really runs, proven at warm-up, never assumed."""
+
+    name: str
+    """``onnxruntime``, ``openvino``, ``tensorrt``, ``classical``..."""
+    precision: str
+    device: str
+    model: str = ""
+    """Name and hash of the weights; empty for a classical pipeline."""
+
+
+@dataclass(slots=True)
+class PipelineResult:
+    """What a pipeline found in one image. The arrays belong to the caller."""
+
+    seq: int
+    labels: NDArray[np.int32]
+    """(y, x), 0 is background, objects count from 1."""
+    objects: NDArray[np.void]
+    """(n,) of ``OBJECT_DTYPE``, in order of label."""
+    denoised: NDArray[np.generic] | None = None
+    """(y, x), dtype and scale of the input, where the pipeline denoises."""
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    """Stage name -> milliseconds spent."""

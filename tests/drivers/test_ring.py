@@ -1,0 +1,169 @@
+"""The frame ring: whole frames or none, format changes, and memory that is always given back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drivers.errors import SettingsError, StaleSlot, WireError
+from drivers.ring import FrameRing, Plane, RingReader, SlotRef
+from drivers.sharedmem import sweep
+
+
+def image(height: int = 8, width: int = 12, dtype: str = "uint16", value: int = 7) -> np.ndarray:
+    return np.full((height, width), value, dtype)
+
+
+@pytest.fixture
+def ring():
+    ring = FrameRing(budget_mb=1, min_depth=4, max_depth=4)
+    yield ring
+    ring.close()
+
+
+@pytest.fixture
+def reader():
+    reader = RingReader()
+    yield reader
+    reader.close()
+
+
+@given(
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    dtype=st.sampled_from(["uint8", "uint16", "int32", "float32"]),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=40, deadline=None)
+def test_what_is_written_is_read(height, width, dtype, seed):
+    pixels = np.random.default_rng(seed).integers(0, 200, (height, width)).astype(dtype)
+    ring, reader = FrameRing(budget_mb=1, min_depth=2, max_depth=3), RingReader()
+    try:
+        found = reader.copy(ring.write({"raw": pixels, "again": pixels[::-1].copy()}))
+        np.testing.assert_array_equal(found["raw"], pixels)
+        np.testing.assert_array_equal(found["again"], pixels[::-1])
+        assert found["raw"].dtype == pixels.dtype
+    finally:
+        reader.close()
+        ring.close()
+
+
+def test_an_overwritten_slot_is_stale_and_never_shown(ring, reader):
+    ref = ring.write({"raw": image(value=1)})
+    seen = reader.view(ref)["raw"]
+    assert int(seen[0, 0]) == 1
+    for value in range(2, 2 + ring.depth):
+        ring.write({"raw": image(value=value)})
+    with pytest.raises(StaleSlot, match="slower than the ring"):
+        reader.check(ref)
+    with pytest.raises(StaleSlot):
+        reader.view(ref)
+
+
+def test_readers_cannot_write(ring, reader):
+    seen = reader.view(ring.write({"raw": image()}))["raw"]
+    with pytest.raises(ValueError, match="read-only"):
+        seen[0, 0] = 1
+
+
+def test_a_larger_image_gets_a_new_segment_and_the_old_one_stays_readable(ring, reader):
+    small = ring.write({"raw": image(8, 8)})
+    large = ring.write({"raw": image(64, 64, value=9)})
+    back = ring.write({"raw": image(4, 4, "uint8", 3)})
+    assert small.ring != large.ring
+    assert back.ring == large.ring
+    assert int(reader.copy(small)["raw"][0, 0]) == 7
+    assert int(reader.copy(large)["raw"][0, 0]) == 9
+    assert reader.copy(back)["raw"].dtype == np.uint8
+
+
+def test_too_little_memory_is_said_in_one_sentence():
+    ring = FrameRing(budget_mb=1, min_depth=4)
+    with pytest.raises(SettingsError, match=r"shared memory.*raise the budget"):
+        ring.write({"raw": image(2048, 2048)})
+    ring.close()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param({"slot": 99}, id="slot"),
+        pytest.param({"depth": 0}, id="depth"),
+        pytest.param({"size": 64}, id="size"),
+        pytest.param({"planes": (Plane("raw", 0, 4000, 4000, "uint16"),)}, id="plane-too-large"),
+        pytest.param({"planes": (Plane("raw", -64, 8, 8, "uint16"),)}, id="before-the-slot"),
+        pytest.param({"planes": (Plane("raw", 0, 8, 8, "object"),)}, id="dtype"),
+        pytest.param({"ring": "somebody-elses"}, id="foreign-memory"),
+        pytest.param({"ring": "parfocal-1-gone"}, id="gone"),
+    ],
+)
+def test_a_descriptor_that_lies_is_refused(ring, reader, broken):
+    ref = ring.write({"raw": image()})
+    fields = {name: getattr(ref, name) for name in ref.__struct_fields__} | broken
+    with pytest.raises(WireError):
+        reader.view(SlotRef(**fields))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param(np.zeros((2, 2, 2), np.uint16), id="three-dimensional"),
+        pytest.param(np.zeros((2, 2), np.float64), id="double"),
+        pytest.param(np.zeros((0, 4), np.uint8), id="empty"),
+    ],
+)
+def test_what_is_no_image_is_refused(ring, bad):
+    with pytest.raises(WireError, match="need a non-empty"):
+        ring.write({"raw": bad})
+
+
+OWNER = """
+import sys, time, numpy as np
+from drivers.ring import FrameRing
+ring = FrameRing(budget_mb=1)
+print(ring.write({"raw": np.ones((8, 8), np.uint16)}).ring, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /dev/shm")
+def test_memory_is_released_after_kill_9():
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert owner.stdout is not None
+    name = owner.stdout.readline().strip()
+    segment = Path("/dev/shm") / name
+    assert segment.exists()
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.wait(10)
+    owner.stdout.close()
+    deadline = time.monotonic() + 5
+    while segment.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not segment.exists()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /dev/shm")
+def test_the_next_start_sweeps_what_a_dead_owner_left():
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait(10)
+    left = Path("/dev/shm") / f"parfocal-{child.pid}-0badcafe"
+    ours = Path("/dev/shm") / f"parfocal-{os.getpid()}-0badcafe"
+    left.write_bytes(b"0")
+    ours.write_bytes(b"0")
+    try:
+        assert left.name in sweep()
+        assert not left.exists()
+        assert ours.exists()
+    finally:
+        ours.unlink()
