@@ -95,6 +95,12 @@ class Rig(Protocol):
         ``interval_ms`` 0 runs as fast as exposure and read-out allow.
         """
 
+    def sequence_room(self) -> int:
+        """How many frames of the present format fit the camera's own buffer, at least 1.
+
+        A sequence of no more frames cannot overflow, however slowly it is read.
+        """
+
     def start_live(self) -> None:
         """Start continuous imaging of which only the newest frame matters (mode *live*)."""
 

@@ -156,7 +156,8 @@ def _map_existing(name: str, size: int) -> mmap.mmap:
 
     descriptor = _posixshmem.shm_open("/" + name, os.O_RDWR, mode=0o600)
     try:
-        return mmap.mmap(descriptor, size)
+        # All page faults now rather than in the first frames.
+        return mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0))
     finally:
         os.close(descriptor)
 
