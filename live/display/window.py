@@ -1,0 +1,334 @@
+"""The main window: polls the feed from one timer and draws the newest, never a queue."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
+from PySide6.QtWidgets import QLabel, QSplitter, QVBoxLayout, QWidget
+
+from live.display.contrast import histogram_of
+from live.display.files import free_name, write_whole
+from live.display.image_view import ImageView
+from live.display.readout import decision_latency, overlay_note, tiles
+from live.display.scene import Scene
+from live.display.screenshot import png_of
+from live.display.side_panel import SidePanel
+from live.display.strip import Strip
+from live.display.timeline import Timeline
+from live.display.view_model import DisplayFeed, ShownFrame, ShownStatus
+from live.display.wording import say
+
+LOG = logging.getLogger(__name__)
+
+TICK_MS = 33
+TEXT_EVERY_S = 0.1
+PLOTS_EVERY_S = 0.3
+SCREENSHOT_EVERY_S = 3.0
+NOTICE_S = 4.0
+RATE_WINDOW_S = 2.0
+
+
+class LiveWindow(QWidget):
+    """The live view.
+
+    Parameters
+    ----------
+    feed
+        Polled every ``TICK_MS`` ms from the Qt thread.
+    title
+        Of the window.
+    screenshot
+        Where to keep a picture of the window up to date; None for nowhere.
+    on_close
+        Called once when the window closes, whoever closed it.
+    snapshot_dir
+        Where the button puts its pictures; the working folder when None.
+    clock_ns
+        The clock of ``ShownFrame.captured_ns``.
+    """
+
+    def __init__(
+        self,
+        feed: DisplayFeed,
+        *,
+        title: str,
+        screenshot: Path | None = None,
+        on_close: Callable[[], None] | None = None,
+        snapshot_dir: Path | None = None,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        super().__init__()
+        self.setWindowTitle(title)
+        self.resize(1280, 800)
+        self._feed = feed
+        self._screenshot = screenshot
+        self._on_close = on_close
+        self._snapshot_dir = snapshot_dir
+        self._clock_ns = clock_ns
+        self.scene = Scene()
+        self.status = ShownStatus()
+        self.error: Exception | None = None
+        self._drawn_s: deque[float] = deque(maxlen=256)
+        self._next_text_s = self._next_plots_s = self._next_screenshot_s = 0.0
+        self._notice, self._notice_until_s = "", 0.0
+        self._stale = True
+        self._finished = False
+        self._build()
+        self._connect()
+        self._timer = QTimer(self)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.setInterval(TICK_MS)
+        self._timer.timeout.connect(self._on_timer)
+        self._show_text(self._now_s())
+
+    def start(self) -> None:
+        """Show the window and begin to poll."""
+        self.show()
+        self._timer.start()
+
+    def tick(self) -> None:
+        """Take what is newest and draw it; the timer calls this."""
+        now_s = self._now_s()
+        self.status = self._feed.status()
+        if not self.side.pause.isChecked():
+            self._take(now_s)
+        if self._stale or self.view.moved or self.scene.trails.flashes(now_s):
+            self._draw(now_s)
+        closing = self._feed.closed()
+        if closing or now_s >= self._next_text_s:
+            self._next_text_s = now_s + TEXT_EVERY_S
+            self._show_text(now_s)
+        if closing or now_s >= self._next_plots_s:
+            self._next_plots_s = now_s + PLOTS_EVERY_S
+            self._show_plots(now_s)
+        if closing:
+            self.close()
+        elif self._screenshot is not None and now_s >= self._next_screenshot_s:
+            self._save_screenshot(now_s)
+
+    def save_snapshot(self) -> Path | None:
+        """Save the picture with its overlay under a new name; None when that failed (shown)."""
+        seq = self.scene.frame.seq if self.scene.frame is not None else 0
+        folder = self._snapshot_dir or Path.cwd()
+        path = free_name(folder, f"snapshot-{seq:06d}")
+        try:
+            write_whole(png_of(self.view), path)
+        except OSError as error:
+            self._notify(f"snapshot not saved: {error}")
+            return None
+        self._notify(f"saved {path.name}")
+        return path
+
+    def display_hz(self) -> float:
+        """New frames drawn per second, over the last two."""
+        now_s = self._now_s()
+        while self._drawn_s and now_s - self._drawn_s[0] > RATE_WINDOW_S:
+            self._drawn_s.popleft()
+        if len(self._drawn_s) < 2:
+            return 0.0
+        return (len(self._drawn_s) - 1) / max(self._drawn_s[-1] - self._drawn_s[0], 1e-6)
+
+    def age_ms(self) -> float | None:
+        """Age of the picture on screen now; None before the first."""
+        if self.scene.frame is None:
+            return None
+        return (self._clock_ns() - self.scene.frame.captured_ns) / 1e6
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Stop polling, keep the last picture, tell who asked to know; the name is Qt's."""
+        if not self._finished:
+            self._finished = True
+            self._timer.stop()
+            if self._screenshot is not None and self.error is None:
+                self._save_screenshot(self._now_s())
+            if self._on_close is not None:
+                self._on_close()
+        super().closeEvent(event)
+
+    def release(self) -> None:
+        """Let go of the scenes, so that nothing is left after closing."""
+        for part in (self.view, self.side, self.timeline):
+            part.release()
+
+    def _build(self) -> None:
+        self.strip, self.view = Strip(), ImageView()
+        self.side, self.timeline = SidePanel(), Timeline()
+        self.warning = QLabel()
+        self.warning.setObjectName("warning")
+        self.warning.setWordWrap(True)
+        self.warning.setTextFormat(Qt.TextFormat.PlainText)
+        self.warning.hide()
+        self.timeline.setFixedHeight(118)
+        left = QWidget()
+        column = QVBoxLayout(left)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(1)
+        column.addWidget(self.view, 1)
+        column.addWidget(self.timeline)
+        across = QSplitter(Qt.Orientation.Horizontal)
+        across.addWidget(left)
+        across.addWidget(self.side)
+        across.setStretchFactor(0, 1)
+        across.setHandleWidth(1)
+        across.setSizes([970, 310])
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(1)
+        layout.addWidget(self.strip)
+        layout.addWidget(self.warning)
+        layout.addWidget(across, 1)
+        self.view.badges.set_middle("waiting for the first picture")
+
+    def _connect(self) -> None:
+        side = self.side
+        keys: dict[str, Callable[[], object]] = {
+            "O": side.boxes["outlines"].toggle,
+            "I": side.boxes["ids"].toggle,
+            "T": side.boxes["tails"].toggle,
+            "D": side.boxes["denoised"].click,
+            "A": self._set_auto,
+            "S": self.save_snapshot,
+            "R": self.view.fit,
+            "Space": side.pause.toggle,
+        }
+        for key, action in keys.items():
+            QShortcut(QKeySequence(key), self).activated.connect(action)
+        for box in side.boxes.values():
+            box.toggled.connect(self._redraw)
+        side.pause.toggled.connect(self._redraw)
+        side.snapshot.clicked.connect(self.save_snapshot)
+        side.fit.clicked.connect(self.view.fit)
+        side.histogram.levels_dragged.connect(self._set_levels)
+        side.histogram.auto_asked.connect(self._set_auto)
+
+    def _on_timer(self) -> None:
+        try:
+            self.tick()
+        except Exception as error:
+            # a slot must not raise into Qt: keep it for run_window, which raises it again
+            self.error = error
+            self.close()
+
+    def _take(self, now_s: float) -> None:
+        frame, result = self._feed.newest_frame(), self._feed.newest_result()
+        if frame is not None:
+            self.scene.take_frame(frame, now_s)
+            self._drawn_s.append(now_s)
+            self._stale = True
+        if result is not None:
+            self.scene.take_result(result, now_s)
+            self.view.marks.set_tails(self.scene.trails.tails())
+            self._stale = True
+
+    def _draw(self, now_s: float) -> None:
+        frame, result = self.scene.frame, self.scene.result
+        if frame is None:
+            return
+        self._stale = False
+        options = self.side.options()
+        placement = self.scene.placement()
+        self.view.draw(frame, self.scene.levels(), result, placement, options)
+        self.view.marks.set_marks(
+            self.scene.marks(
+                placement,
+                ids=options.ids,
+                tails=options.tails,
+                target_um=self.status.target_um,
+                now_s=now_s,
+            )
+        )
+        self.view.marks.show_tails = options.tails
+
+    def _show_text(self, now_s: float) -> None:
+        status = self.status
+        if self.scene.passed_over and "display" not in status.drops:
+            status = replace(status, drops={**status.drops, "display": self.scene.passed_over})
+        self.strip.set_tiles(tiles(status, self.display_hz(), self.age_ms()))
+        self.side.set_rules(status.rules)
+        self.side.set_events(status.events)
+        if self.warning.text() != say(status.warning):
+            self.warning.setText(say(status.warning))
+            self.warning.setVisible(bool(status.warning))
+        frame, result = self.scene.frame, self.scene.result
+        if frame is None:
+            return
+        self.view.badges.set_middle("")
+        self.view.badges.set_title(_title(frame))
+        self.side.source.setText(say(_source(frame)))
+        self.side.set_denoised_available(result is not None and result.denoised is not None)
+        self.view.badges.set_note(self._note(now_s))
+
+    def _note(self, now_s: float) -> str:
+        parts = ["view paused"] if self.side.pause.isChecked() else []
+        parts.append(overlay_note(self.scene.placement()))
+        result, options = self.scene.result, self.side.options()
+        if options.denoised and result is not None and result.denoised is not None:
+            parts.append("raw | denoised")
+        marks = self.view.marks
+        if options.ids and marks.ids_drawn < marks.ids_in_view:
+            parts.append(f"{marks.ids_drawn} of {marks.ids_in_view} ids")
+        if now_s < self._notice_until_s:
+            parts.append(self._notice)
+        return "  ·  ".join(part for part in parts if part)
+
+    def _show_plots(self, now_s: float) -> None:
+        result, frame = self.scene.result, self.scene.frame
+        objects = len(result.objects) if result is not None else None
+        self.timeline.add(now_s, objects, self.age_ms(), decision_latency(self.status)[0])
+        self.timeline.redraw(now_s)
+        if frame is not None:
+            manual = self.scene.contrast.is_manual(frame.channel)
+            histogram = histogram_of(frame.pixels, frame.bit_depth)
+            self.side.histogram.show_histogram(histogram, self.scene.levels(), manual)
+
+    def _save_screenshot(self, now_s: float) -> None:
+        if self._screenshot is None or self.scene.frame is None:
+            return
+        self._next_screenshot_s = now_s + SCREENSHOT_EVERY_S
+        try:
+            write_whole(png_of(self), self._screenshot)
+        except OSError as error:
+            LOG.warning("picture of the window not saved: %s", error)
+            self._notify(f"picture not saved: {error}")
+
+    def _set_levels(self, low: float, high: float) -> None:
+        if self.scene.frame is not None:
+            self.scene.contrast.set_manual(self.scene.frame.channel, low, high)
+            self._stale = True
+
+    def _set_auto(self) -> None:
+        frame = self.scene.frame
+        if frame is not None:
+            self.scene.contrast.set_auto(frame.channel)
+            self.scene.contrast.update(frame.pixels, frame.channel, self._now_s())
+            self._stale = True
+
+    def _redraw(self) -> None:
+        self._stale = True
+
+    def _notify(self, text: str) -> None:
+        self._notice, self._notice_until_s = text, self._now_s() + NOTICE_S
+
+    def _now_s(self) -> float:
+        return self._clock_ns() / 1e9
+
+
+def _title(frame: ShownFrame) -> str:
+    return "  ·  ".join(part for part in (frame.channel, frame.objective, f"#{frame.seq}") if part)
+
+
+def _source(frame: ShownFrame) -> str:
+    height, width = frame.pixels.shape
+    size = f"{frame.pixel_size_um:.3g} µm/px" if frame.pixel_size_um > 0 else "uncalibrated"
+    parts = [frame.channel or "no channel", frame.objective, f"{width} × {height}", size]
+    if frame.exposure_ms > 0:
+        parts.append(f"{frame.exposure_ms:g} ms")
+    where = f"\nstage x {frame.x_um:.1f}  y {frame.y_um:.1f} µm"
+    return "  ·  ".join(part for part in parts if part) + where
