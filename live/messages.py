@@ -1,0 +1,177 @@
+"""What the rig process and its children say to each other beside frames: typed, versioned, bounded.
+
+The rig binds a ROUTER; each child connects a DEALER and proves with the run's token that it was
+started by this run. A message that cannot be decoded is counted and refused, never fatal.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.errors import WireError
+from drivers.frame import FrameMeta
+from drivers.ring import SlotRef
+from models import OBJECT_DTYPE, PipelineSettings
+
+PROTOCOL = 1
+MAX_BYTES = 64 * 2**20
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    version: int = PROTOCOL
+
+
+class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
+    """First word of a child."""
+
+    role: str
+    pid: int
+    token: str
+
+
+class Ready(_Message, frozen=True, kw_only=True, tag="ready"):
+    """The child is warmed up; the engine named here was proven by running it."""
+
+    role: str
+    engine: str = ""
+    precision: str = ""
+    device: str = ""
+    model: str = ""
+    warm_up_ms: float = 0.0
+
+
+class Beat(_Message, frozen=True, kw_only=True, tag="beat"):
+    """Sign of life, both ways, twice a second, with the child's counts of what it lost."""
+
+    role: str
+    drops: dict[str, int] = {}
+    rate_hz: float = 0.0
+    rss_mb: float = 0.0
+
+
+class Configure(_Message, frozen=True, kw_only=True, tag="configure"):
+    """All that an inference process needs: read by the rig, handed down, never read again."""
+
+    pipeline: str
+    """``PipelineSettings`` as JSON."""
+    frames: str
+    """Address of this child's frame stream."""
+    policy: str
+    """``every`` or ``newest``."""
+    height: int
+    width: int
+    dtype: str
+    state: bytes = b""
+    """Tracker state of the process before, so that the same cells keep their ids."""
+    ring_mb: float = 128.0
+    send_denoised: bool = False
+
+
+class ConfigureDisplay(_Message, frozen=True, kw_only=True, tag="configure_display"):
+    """All that the window needs."""
+
+    frames: str
+    title: str
+    offscreen: bool
+    screenshot: str
+    """PNG that keeps the last picture; snapshots go beside it."""
+
+
+class Result(_Message, frozen=True, kw_only=True, tag="result"):
+    """What inference says of one frame."""
+
+    meta: FrameMeta
+    ref: SlotRef | None
+    """Label image (and denoised image) in the inference process's ring."""
+    objects: bytes
+    """Rows of ``models.OBJECT_DTYPE``."""
+    stage_ms: dict[str, float]
+    ring_ns: int
+    received_ns: int
+    start_ns: int
+    end_ns: int
+    state: bytes = b""
+    """Tracker state after this frame; sent every few frames."""
+    failed: str = ""
+    """Why this frame has no result; empty when it has."""
+
+
+class Status(_Message, frozen=True, kw_only=True, tag="status"):
+    """What the window's HUD shows; sent by the rig a few times a second."""
+
+    camera_hz: float
+    inference_hz: float
+    drops: dict[str, int]
+    engine: str
+    latency_ms: dict[str, float]
+    rules: list[tuple[str, int, str, bool]]
+    """Rule, times fired, last cause, armed."""
+    events: list[str]
+    recorded: int
+    captured: int
+    phase: str
+    warning: str = ""
+    target_um: tuple[float, float] | None = None
+
+
+class Stop(_Message, frozen=True, kw_only=True, tag="stop"):
+    """End in order. From the window: the user closed it."""
+
+    reason: str = ""
+
+
+class Fault(_Message, frozen=True, kw_only=True, tag="fault"):
+    """The child cannot go on, in one sentence."""
+
+    role: str
+    sentence: str
+    fatal: bool = False
+    """True when trying again cannot help: settings are wrong."""
+
+
+Message = (
+    Hello | Ready | Beat | Configure | ConfigureDisplay | Result | Status | Stop | Fault
+)  # fmt: skip
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def encode(message: Message) -> bytes:
+    """Message to bytes."""
+    return _encoder.encode(message)
+
+
+def decode(data: bytes | memoryview) -> Message:
+    """Bytes to message; ``WireError`` when malformed, oversized or of another version."""
+    if len(data) > MAX_BYTES:
+        raise WireError(f"message of {len(data)} bytes, at most {MAX_BYTES} are taken")
+    try:
+        message = _decoder.decode(data)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise WireError(f"message is malformed: {error}") from error
+    if message.version != PROTOCOL:
+        raise WireError(f"message of version {message.version}, this program speaks {PROTOCOL}")
+    return message
+
+
+def objects_to_bytes(objects: NDArray[np.void]) -> bytes:
+    """Object table to bytes."""
+    return np.ascontiguousarray(objects, OBJECT_DTYPE).tobytes()
+
+
+def objects_from_bytes(data: bytes) -> NDArray[np.void]:
+    """Bytes to object table, read-only; ``WireError`` when they are no whole number of rows."""
+    if len(data) % OBJECT_DTYPE.itemsize:
+        raise WireError(
+            f"object table of {len(data)} bytes: not a whole number of rows of "
+            f"{OBJECT_DTYPE.itemsize} bytes"
+        )
+    return np.frombuffer(data, OBJECT_DTYPE)
+
+
+def pipeline_to_json(settings: PipelineSettings) -> str:
+    """Settings in the form that ``Configure`` carries."""
+    return settings.model_dump_json()

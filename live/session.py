@@ -1,0 +1,496 @@
+"""One run from beginning to end: opens everything in order, images, and adds up what came of it.
+
+This is the rig process. It never imports torch, TensorRT or Qt; the inference process and the
+window are children that may die without harm to imaging and recording.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import zmq
+from rich.console import Console
+
+from drivers import (
+    EndOfData,
+    FrameRing,
+    FrameSender,
+    ImageFormat,
+    Rig,
+    RigError,
+    RigInfo,
+    TrueDivision,
+    open_rig,
+)
+from drivers.sharedmem import sweep
+from live.acquire import Acquisition, Outlets, Pace
+from live.children import ChildSpec
+from live.decider import Decider
+from live.errors import ExitCode, Problem, SettingsProblems
+from live.export import export_tables
+from live.journal import Journal, RunState
+from live.ledger import Ledger
+from live.messages import (
+    Configure,
+    ConfigureDisplay,
+    Fault,
+    Message,
+    Ready,
+    Result,
+    Stop,
+    pipeline_to_json,
+)
+from live.plan import Plan
+from live.planfacts import PlanFacts, plan_facts, plan_problems
+from live.reconcile import reconcile
+from live.recorder import Recorder, RecorderSettings
+from live.recorderrors import JournalError, RecorderError
+from live.report import RunReport, worst
+from live.runfolder import RunFolder
+from live.runlog import RunLog
+from live.settings import ExperimentSettings, RuleSettings
+from live.signals import EndRequests
+from live.statusboard import StatusBoard
+from live.supervisor import Supervisor
+from live.truth import score_divisions
+from live.yamlfile import key_text
+from models import EngineInfo
+
+WARM_UP_TIMEOUT_S = 180.0
+LAST_ANSWERS_S = 5.0
+RESULT_RING_MB = 128.0
+
+
+class Session:
+    """A run of one experiment.
+
+    Parameters
+    ----------
+    settings
+        The experiment, checked.
+    folder
+        Where everything is written; new and empty.
+    headless
+        No window.
+    seconds
+        End imaging after this time; None runs the plan to its end.
+    offscreen
+        Draw the window without a display and keep its picture.
+    console
+        Where people read.
+    """
+
+    def __init__(
+        self,
+        settings: ExperimentSettings,
+        folder: RunFolder,
+        *,
+        headless: bool = True,
+        seconds: float | None = None,
+        offscreen: bool = False,
+        console: Console | None = None,
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._headless = headless
+        self._offscreen = offscreen
+        self._seconds = seconds
+        self._console = console or Console(quiet=True)
+        self._ledger = Ledger()
+        self._plan = Plan(settings.plan)
+        self._facts: PlanFacts = plan_facts(settings.plan)
+        self._stop = threading.Event()
+        self._codes: list[ExitCode] = []
+        self._problems: list[str] = []
+        self._reason = ""
+        self._notes: tuple[str, ...] = ()
+
+    def run(self) -> RunReport:
+        """Do it; raises only what is wrong before imaging starts, reports the rest."""
+        for name in sweep():
+            self._console.print(f"Removed shared memory that a dead run had left: {name}")
+        with contextlib.ExitStack() as stack:
+            ends = stack.enter_context(EndRequests(self._end))
+            rig = stack.enter_context(open_rig(self._settings.rig))
+            info, image = rig.info, rig.image_format()
+            self._introduce(info, image)
+            self._check(info)
+            return self._run_on(rig, info, image, ends)
+
+    def _run_on(self, rig: Rig, info: RigInfo, image: ImageFormat, ends: EndRequests) -> RunReport:
+        with contextlib.ExitStack() as stack:
+            journal = stack.enter_context(Journal(self._folder.journal))
+            log = stack.enter_context(RunLog(self._folder.log, journal, self._console))
+            self._folder.experiment.write_text(self._settings.to_yaml(), encoding="utf-8")
+            journal.set_run(experiment=self._settings.name, **_rig_facts(info))
+            recorder = stack.enter_context(Recorder(self._folder, journal, self._recording()))
+            context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+            stack.callback(context.destroy, 0)
+            ring = FrameRing(self._settings.inference.ring_mb)
+            stack.callback(ring.close)
+            analysis = stack.enter_context(FrameSender(context))
+            view = None if self._headless else stack.enter_context(FrameSender(context, queue=8))
+            recorded_data = info.frame_count is not None
+            pace = Pace(ahead=2) if self._settings.inference.policy == "wait" else None
+            decider = Decider(
+                self._settings.rules,
+                plan=self._plan,
+                recorder=recorder,
+                journal=journal,
+                ledger=self._ledger,
+                pace=pace,
+                carry_out=not recorded_data,
+                group=info.channel_group,
+                interval_s=self._facts.interval_s,
+                on_rule_failed=self._rule_failed,
+                on_event=log.add,
+            )
+            stack.callback(decider.close)
+            outlets = Outlets(
+                ring, recorder, self._ledger, analysis, view, 1 / self._settings.display.rate_hz
+            )
+            acquisition = Acquisition(
+                rig,
+                self._plan,
+                outlets,
+                pace=pace,
+                on_burst=decider.burst_ended,
+                on_burst_start=decider.burst_started,
+            )
+            board = StatusBoard(
+                acquisition, recorder, decider, self._ledger, self._plan, log, analysis
+            )
+            supervisor = Supervisor(
+                context,
+                self._children(decider, image, analysis, view),
+                on_message=lambda role, message: self._heard(
+                    role, message, decider, log, board, supervisor
+                ),
+                on_tick=lambda: self._tick(board, supervisor),
+                on_event=log.add,
+                logs=self._folder.path / "logs",
+                port=self._settings.inference.port,
+            )
+            with supervisor:
+                self._image(acquisition, supervisor, decider, log)
+                self._await_last_answers(acquisition, supervisor, decider)
+            if supervisor.failure is not None:
+                self._wrong(ExitCode.CRASH, f"the supervisor broke: {supervisor.failure}")
+            board.sample()
+            self._judge(supervisor, decider)
+            for stage, count in board.drops(supervisor).items():
+                journal.add_drops(stage, count)
+            for role, count in supervisor.restarts().items():
+                for _ in range(count):
+                    journal.add_restart(role, "see log")
+            decider.close()
+            self._close(recorder, journal, bool(ends.count))
+        self._add_up(acquisition.counts.captured)
+        return self._report(rig, info, acquisition, recorder, decider, supervisor, board)
+
+    # --- before -----------------------------------------------------------------------------
+
+    def _introduce(self, info: RigInfo, image: ImageFormat) -> None:
+        scale = f"{image.pixel_size_um:g} µm/px" if image.pixel_size_um else "uncalibrated"
+        lines = [
+            f"Rig {info.name}: camera {info.camera}, {image.width} x {image.height} "
+            f"{image.dtype} ({image.bit_depth} bit), {scale}",
+            f"Configuration: {info.config}" if info.config else "",
+            f"Device adapters: {info.adapters}" if info.adapters else "",
+            f"Driven by {info.software}" if info.software else "",
+            *(f"Note: {note}" for note in info.notes),
+            f"Recording to {self._folder.path}",
+        ]
+        for line in filter(None, lines):
+            self._console.print(line, markup=False, soft_wrap=True)
+
+    def _check(self, info: RigInfo) -> None:
+        found = plan_problems(self._settings, self._facts, info)
+        if found:
+            raise SettingsProblems(Problem("", key_text(key), text) for key, text in found)
+
+    def _recording(self) -> RecorderSettings:
+        record = self._settings.record
+        return RecorderSettings(
+            labels=record.labels,
+            denoised=record.denoised,
+            reserve_bytes=record.reserve_mb * 1_000_000,
+            interval_s=self._facts.interval_s or None,
+        )
+
+    def _children(
+        self, decider: Decider, image: ImageFormat, analysis: FrameSender, view: FrameSender | None
+    ) -> list[ChildSpec]:
+        inference = self._settings.inference
+
+        def configure() -> Message:
+            return Configure(
+                pipeline=pipeline_to_json(self._settings.pipeline),
+                frames=analysis.address,
+                policy=inference.policy,
+                height=image.height,
+                width=image.width,
+                dtype=image.dtype,
+                state=decider.state,
+                ring_mb=max(RESULT_RING_MB, 8 * image.height * image.width * 4 / 2**20),
+                send_denoised=self._settings.record.denoised or not self._headless,
+            )
+
+        specs = [ChildSpec("inference", "live.inference", configure)]
+        if view is not None:
+            shown = ConfigureDisplay(
+                frames=view.address,
+                title=f"Parfocal: {self._settings.name}",
+                offscreen=self._offscreen,
+                screenshot=str(self._folder.picture),
+            )
+            specs.append(ChildSpec("display", "live.window", lambda: shown))
+        return specs
+
+    # --- during -----------------------------------------------------------------------------
+
+    def _image(
+        self, acquisition: Acquisition, supervisor: Supervisor, decider: Decider, log: RunLog
+    ) -> None:
+        with self._console.status("Warming up the pipeline ..."):
+            ready = self._wait_warm(supervisor)
+        if self._stop.is_set():
+            return
+        if ready:
+            engine = decider.engine
+            log.add(f"Pipeline {self._settings.pipeline.name}: {engine_line(engine)}")
+        else:
+            log.add("Inference is not ready; imaging goes on without it.")
+        timer = None
+        if self._seconds is not None:
+            timer = threading.Timer(self._seconds, self._end, ("the time asked for is over",))
+            timer.daemon = True
+            timer.start()
+        try:
+            acquisition.run(self._stop)
+            self._reason = self._reason or "the plan is done"
+        except EndOfData:
+            self._reason = self._reason or "the recorded data is at its end"
+        except RigError as error:
+            self._wrong(ExitCode.HARDWARE, f"the microscope failed: {error}")
+        except RecorderError as error:
+            self._wrong(ExitCode.FRAMES_LOST, f"recording failed: {error}")
+        finally:
+            self._plan.close()
+            if timer is not None:
+                timer.cancel()
+                timer.join(1.0)
+
+    def _wait_warm(self, supervisor: Supervisor) -> bool:
+        deadline = time.monotonic() + WARM_UP_TIMEOUT_S
+        while time.monotonic() < deadline and not self._stop.is_set():
+            if supervisor.wait_ready("inference", 0.2):
+                return True
+            if supervisor.given_up("inference") or supervisor.failure is not None:
+                return False
+        return False
+
+    def _heard(
+        self,
+        role: str,
+        message: Message,
+        decider: Decider,
+        log: RunLog,
+        board: StatusBoard,
+        supervisor: Supervisor,
+    ) -> None:
+        match message:
+            case Result():
+                decider.take(message)
+                if not self._headless:
+                    board.forward(message, supervisor)
+            case Ready() if role == "inference":
+                decider.engine = EngineInfo(
+                    message.engine, message.precision, message.device, message.model
+                )
+                log.add(f"inference is ready: {engine_line(decider.engine)}")
+            case Fault():
+                log.add(f"{role}: {message.sentence}")
+            case Stop():
+                self._end(message.reason)
+            case _:
+                pass
+
+    def _tick(self, board: StatusBoard, supervisor: Supervisor) -> None:
+        board.sample()
+        if not self._headless:
+            board.publish(supervisor)
+
+    def _await_last_answers(
+        self, acquisition: Acquisition, supervisor: Supervisor, decider: Decider
+    ) -> None:
+        """Give inference time to answer the last frames, as long as answers keep coming."""
+        last = acquisition.counts.last_seq
+        deadline = time.monotonic() + LAST_ANSWERS_S
+        seen = decider.seen.last_seq
+        while decider.seen.last_seq < last and time.monotonic() < deadline:
+            if not supervisor.is_ready("inference"):
+                return
+            time.sleep(0.01)
+            if decider.seen.last_seq != seen:
+                seen = decider.seen.last_seq
+                deadline = time.monotonic() + LAST_ANSWERS_S
+
+    def _end(self, reason: str) -> None:
+        self._reason = self._reason or reason
+        self._stop.set()
+        self._plan.close()
+
+    def _rule_failed(self, rule: RuleSettings, sentence: str) -> None:
+        self._wrong(ExitCode.RULE_FAILED, f"rule '{rule.name}': {sentence}", ends=False)
+        if rule.on_error == "stop":
+            self._end(f"rule '{rule.name}' failed")
+
+    def _wrong(self, code: ExitCode, sentence: str, *, ends: bool = True) -> None:
+        self._codes.append(code)
+        self._problems.append(sentence)
+        if ends:
+            self._reason = self._reason or sentence
+
+    # --- after ------------------------------------------------------------------------------
+
+    def _judge(self, supervisor: Supervisor, decider: Decider) -> None:
+        given_up = supervisor.given_up("inference")
+        if given_up:
+            self._wrong(ExitCode.ANALYSIS_FAILED, f"inference failed: {given_up}", ends=False)
+        if decider.seen.failed:
+            self._wrong(
+                ExitCode.ANALYSIS_FAILED,
+                f"{decider.seen.failed} frames were not analysed: {decider.seen.last_failure}",
+                ends=False,
+            )
+
+    def _close(self, recorder: Recorder, journal: Journal, interrupted: bool) -> None:
+        with self._console.status("Writing what is still in memory ..."):
+            try:
+                recorder.close()
+            except RecorderError as error:
+                self._wrong(ExitCode.FRAMES_LOST, f"recording failed: {error}")
+        state = RunState.FAILED if self._codes else RunState.FINISHED
+        if interrupted and not self._codes:
+            state = RunState.INTERRUPTED
+        journal.finish(state, self._reason)
+
+    def _add_up(self, captured: int) -> None:
+        try:
+            found = reconcile(self._folder.path, captured)
+            if not found.ok:
+                self._wrong(ExitCode.FRAMES_LOST, found.line(), ends=False)
+            self._notes = (found.line() if found.ok else "", *found.notes)
+            export_tables(self._folder)
+        except (JournalError, OSError) as error:
+            self._wrong(ExitCode.FRAMES_LOST, f"the journal cannot be read: {error}", ends=False)
+            self._notes = ()
+
+    def _report(
+        self,
+        rig: Rig,
+        info: RigInfo,
+        acquisition: Acquisition,
+        recorder: Recorder,
+        decider: Decider,
+        supervisor: Supervisor,
+        board: StatusBoard,
+    ) -> RunReport:
+        seen, stats = decider.seen, recorder.stats()
+        report = RunReport(
+            frames={
+                "captured": acquisition.counts.captured,
+                "recorded": stats.recorded,
+                "analysed": seen.analysed,
+            },
+            drops=board.drops(supervisor),
+            latency_ms=self._ledger.summary(),
+            engine={
+                "name": decider.engine.name,
+                "precision": decider.engine.precision,
+                "device": decider.engine.device,
+                "model": decider.engine.model,
+            },
+            objects={
+                "mean_per_frame": seen.objects / seen.analysed if seen.analysed else 0.0,
+                "tracks": seen.tracks,
+                "divisions": seen.divisions,
+            },
+            rules=decider.firings(),
+            truth=self._truth(rig, decider),
+            memory_mb={"rig": board.peak_mb, **supervisor.peaks_mb()},
+            restarts=supervisor.restarts(),
+            rates_hz=board.rates(),
+            exit_reason=self._reason,
+            exit_code=worst(self._codes),
+            problems=tuple(self._problems),
+            notes=tuple(filter(None, self._notes)),
+            rig=_rig_facts(info),
+            out=str(self._folder.path),
+        )
+        self._folder.report.write_text(json.dumps(report.to_json(), indent=2), encoding="utf-8")
+        return report
+
+    def _truth(self, rig: Rig, decider: Decider) -> dict[str, float | int | None] | None:
+        divisions = getattr(rig, "divisions", None)
+        if divisions is None:
+            return None
+        real: list[TrueDivision] = divisions()
+        score = score_divisions(list(decider.decisions), real).to_json()
+        kept = {"score": score, "divisions": [asdict(division) for division in real]}
+        self._folder.truth.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        return score
+
+
+def run_experiment(
+    settings: ExperimentSettings,
+    *,
+    out: RunFolder | Path,
+    headless: bool = True,
+    seconds: float | None = None,
+    offscreen: bool = False,
+    console: Console | None = None,
+) -> RunReport:
+    """Run an experiment to its end and say what came of it.
+
+    Parameters
+    ----------
+    settings
+        From ``live.loading.load_experiment``, or built in Python.
+    out
+        New folder; one that holds something is refused (``OutputExists``).
+    headless, seconds, offscreen, console
+        As for ``Session``.
+    """
+    folder = out if isinstance(out, RunFolder) else RunFolder.create(out)
+    session = Session(
+        settings,
+        folder,
+        headless=headless,
+        seconds=seconds,
+        offscreen=offscreen,
+        console=console,
+    )
+    return session.run()
+
+
+def engine_line(engine: EngineInfo) -> str:
+    """Engine, precision, device and model in one line."""
+    parts = (engine.name, engine.precision, engine.device, engine.model)
+    return " · ".join(filter(None, parts))
+
+
+def _rig_facts(info: RigInfo) -> dict[str, str]:
+    return {
+        "rig": info.name,
+        "camera": info.camera,
+        "config": info.config,
+        "adapters": info.adapters,
+        "software": info.software,
+    }

@@ -1,0 +1,183 @@
+"""The acquisition loop on MMCore's own demo camera: every frame once, bursts first, then home."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import useq
+
+from drivers import FrameRing, open_rig
+from drivers.settings import MicroManagerSettings
+from live.acquire import Acquisition, Outlets, Pace
+from live.journal import Journal
+from live.journal_reader import JournalReader
+from live.ledger import Ledger
+from live.plan import Burst, Plan
+from live.reconcile import reconcile
+from live.recorder import Recorder, RecorderSettings
+from live.runfolder import RunFolder
+
+CAMERA = MicroManagerSettings(
+    driver="micromanager",
+    config="demo",
+    adapters="mm-test-adapters",
+    startup=[["Camera", "FastImage", "1"]],
+    limits={"x_um": (-1000, 1000)},
+)
+FAST = {"channels": [{"config": "DAPI", "exposure": 5}]}
+
+
+class Bench:
+    """A real rig, recorder and loop in a folder, and what the loop said of bursts."""
+
+    def __init__(self, folder: Path, plan: useq.MDASequence) -> None:
+        self.folder = RunFolder.create(folder)
+        self.plan = Plan(plan)
+        self.started: list[int] = []
+        self.ended: list[tuple[int, str | None]] = []
+        self.stop = threading.Event()
+
+    def run(self, during=None, seconds: float = 20.0) -> Acquisition:
+        with (
+            open_rig(CAMERA) as rig,
+            Journal(self.folder.journal) as journal,
+            Recorder(self.folder, journal, RecorderSettings(reserve_bytes=0)) as recorder,
+        ):
+            ring = FrameRing(64)
+            loop = Acquisition(
+                rig,
+                self.plan,
+                Outlets(ring, recorder, Ledger()),
+                on_burst=lambda number, why: self.ended.append((number, why)),
+                on_burst_start=self.started.append,
+            )
+            helper = threading.Thread(target=during or (lambda loop: None), args=(loop,))
+            limit = threading.Timer(seconds, self.stop.set)
+            limit.start()
+            helper.start()
+            try:
+                loop.run(self.stop)
+            finally:
+                limit.cancel()
+                limit.join()
+                helper.join()
+                ring.close()
+        assert reconcile(self.folder.path, loop.counts.captured).ok
+        return loop
+
+    def frames(self) -> list[tuple]:
+        with JournalReader(self.folder.journal) as journal:
+            sql = "SELECT seq, decision, x_um, captured_ns FROM frames ORDER BY seq"
+            return list(journal.rows(sql))
+
+
+def test_a_fast_plan_is_a_hardware_sequence_and_every_frame_is_kept(tmp_path):
+    bench = Bench(
+        tmp_path / "run", useq.MDASequence(**FAST, time_plan={"interval": 0, "loops": 60})
+    )
+    loop = bench.run()
+    assert loop.counts.captured == 60
+    assert [row[0] for row in bench.frames()] == list(range(60))
+
+
+def test_a_timed_plan_keeps_its_rhythm(tmp_path):
+    plan = useq.MDASequence(**FAST, time_plan={"interval": 0.1, "loops": 8})
+    bench = Bench(tmp_path / "run", plan)
+    bench.run()
+    times = [row[3] / 1e9 for row in bench.frames()]
+    assert len(times) == 8
+    assert times[-1] - times[0] == pytest.approx(0.7, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    "interval_s", [pytest.param(0.02, id="timed"), pytest.param(0.0, id="hardware")]
+)
+def test_a_burst_pre_empts_images_at_its_place_and_leads_home(tmp_path, interval_s):
+    plan = useq.MDASequence(
+        **FAST, stage_positions=[{"x": 5, "y": 6}], time_plan={"interval": 0.15, "loops": 8}
+    )
+    bench = Bench(tmp_path / "run", plan)
+
+    def ask(loop: Acquisition) -> None:
+        while loop.counts.captured < 3:
+            time.sleep(0.005)
+        event = useq.MDAEvent(x_pos=40.0, y_pos=50.0, metadata={"parfocal": {"decision": 7}})
+        assert bench.plan.insert(Burst(7, (event,) * 5, interval_s))
+
+    bench.run(ask)
+    rows = bench.frames()
+    burst = [row[0] for row in rows if row[1] == 7]
+    assert len(burst) == 5
+    assert burst == list(range(burst[0], burst[0] + 5))
+    assert all(row[2] == pytest.approx(40, abs=0.1) for row in rows if row[1] == 7)
+    assert all(row[2] == pytest.approx(5, abs=0.1) for row in rows if row[1] == -1)
+    assert len(rows) == 13
+    assert bench.started == [7]
+    assert bench.ended == [(7, None)]
+
+
+def test_a_burst_breaks_into_a_running_hardware_sequence(tmp_path):
+    plan = useq.MDASequence(**FAST, time_plan={"interval": 0, "loops": 150})
+    bench = Bench(tmp_path / "run", plan)
+
+    def ask(loop: Acquisition) -> None:
+        while loop.counts.captured < 20:
+            time.sleep(0.002)
+        event = useq.MDAEvent(metadata={"parfocal": {"decision": 1}})
+        assert bench.plan.insert(Burst(1, (event,) * 4, 0.0))
+
+    loop = bench.run(ask)
+    decisions = [row[1] for row in bench.frames()]
+    first = decisions.index(1)
+    assert 20 <= first <= 60
+    assert decisions.count(1) == 4
+    assert decisions.count(-1) == 150
+    assert loop.counts.captured == 154
+
+
+def test_a_burst_beyond_the_stage_limits_is_refused_and_the_plan_goes_on(tmp_path):
+    plan = useq.MDASequence(**FAST, time_plan={"interval": 0.05, "loops": 6})
+    bench = Bench(tmp_path / "run", plan)
+    event = useq.MDAEvent(x_pos=99_999.0, metadata={"parfocal": {"decision": 3}})
+    assert bench.plan.insert(Burst(3, (event,) * 5, 0.0))
+    loop = bench.run()
+    ((number, why),) = bench.ended
+    assert number == 3
+    assert "limit" in why
+    assert loop.counts.captured == 6
+
+
+def test_stop_ends_within_an_exposure_and_a_little(tmp_path):
+    plan = useq.MDASequence(
+        channels=[{"config": "DAPI", "exposure": 200}], time_plan={"interval": 0, "loops": 1000}
+    )
+    bench = Bench(tmp_path / "run", plan)
+    asked = []
+
+    def ask(loop: Acquisition) -> None:
+        while loop.counts.captured < 2:
+            time.sleep(0.01)
+        asked.append(time.monotonic())
+        bench.stop.set()
+        bench.plan.close()
+
+    bench.run(ask)
+    assert time.monotonic() - asked[0] < 0.2 + 1.0 + 1.5  # closing files and devices included
+
+
+def test_recorded_data_waits_for_its_analysis_and_gives_up_at_last():
+    pace = Pace(ahead=2, timeout_s=0.3)
+    stop = threading.Event()
+    began = time.monotonic()
+    pace.wait(1, stop)
+    assert time.monotonic() - began < 0.2
+    answer = threading.Timer(0.1, pace.answered, (3,))
+    answer.start()
+    pace.wait(5, stop)
+    answer.join()
+    assert pace.gave_up == 0
+    pace.wait(9, stop)
+    assert pace.gave_up == 1

@@ -1,0 +1,44 @@
+"""Scoring of decisions against what really happened."""
+
+from __future__ import annotations
+
+import pytest
+
+from drivers import TrueDivision
+from live.rules import Action, Decision
+from live.truth import score_divisions
+
+
+def said(number: int, seq: int, x_um: float, action: Action = Action.BURST) -> Decision:
+    return Decision(
+        number=number, rule="r", action=action, seq=seq, track_id=1, objects=(), x_um=x_um,
+        y_um=0.0, y_px=0.0, x_px=0.0, because="", evidence_age_ms=0.0, decided_ns=0,
+    )  # fmt: skip
+
+
+def real(seq: int, x_um: float) -> TrueDivision:
+    return TrueDivision(seq=seq, captured_ns=0, x_um=x_um, y_um=0.0, parent=1, daughters=(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("decisions", "divisions", "precision", "recall", "wrong"),
+    [
+        pytest.param([said(1, 11, 5)], [real(10, 0)], 1.0, 1.0, 0, id="right"),
+        pytest.param([said(1, 30, 0)], [real(10, 0)], 0.0, 0.0, 1, id="too-late"),
+        pytest.param([said(1, 10, 90)], [real(10, 0)], 0.0, 0.0, 1, id="elsewhere"),
+        pytest.param([said(1, 5, 0)], [real(10, 0)], 0.0, 0.0, 1, id="before-it-happened"),
+        pytest.param([], [real(10, 0)], None, 0.0, 0, id="missed"),
+        pytest.param([said(1, 10, 0)], [], 0.0, None, 1, id="invented"),
+        pytest.param(
+            [said(1, 10, 0), said(2, 11, 0)], [real(10, 0)], 0.5, 1.0, 1, id="twice-is-once-wrong"
+        ),
+        pytest.param(
+            [said(1, 10, 0), said(2, 12, 50, Action.HOLD)], [real(10, 0), real(12, 50)],
+            1.0, 1.0, 0, id="held-back-is-recognised",
+        ),
+        pytest.param([said(1, 10, float("nan"))], [real(10, 0)], 0.0, 0.0, 1, id="uncalibrated"),
+    ],
+)  # fmt: skip
+def test_scores(decisions, divisions, precision, recall, wrong):
+    found = score_divisions(decisions, divisions).to_json()
+    assert (found["precision"], found["recall"], found["wrong"]) == (precision, recall, wrong)
