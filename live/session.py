@@ -182,7 +182,7 @@ class Session:
             if supervisor.failure is not None:
                 self._wrong(ExitCode.CRASH, f"the supervisor broke: {supervisor.failure}")
             board.sample()
-            self._judge(supervisor, decider)
+            self._judge(supervisor, decider, recorder)
             for stage, count in board.drops(supervisor).items():
                 journal.add_drops(stage, count)
             for role, count in supervisor.restarts().items():
@@ -359,7 +359,7 @@ class Session:
 
     # --- after ------------------------------------------------------------------------------
 
-    def _judge(self, supervisor: Supervisor, decider: Decider) -> None:
+    def _judge(self, supervisor: Supervisor, decider: Decider, recorder: Recorder) -> None:
         given_up = supervisor.given_up("inference")
         if given_up:
             self._wrong(ExitCode.ANALYSIS_FAILED, f"inference failed: {given_up}", ends=False)
@@ -369,6 +369,11 @@ class Session:
                 f"{decider.seen.failed} frames were not analysed: {decider.seen.last_failure}",
                 ends=False,
             )
+
+        left_out = sum(recorder.stats().drops.values())
+        if left_out:
+            sentence = f"{left_out} label or denoised images were not kept: the disk is too slow"
+            self._wrong(ExitCode.ANALYSIS_FAILED, sentence, ends=False)
 
     def _close(self, recorder: Recorder, journal: Journal, interrupted: bool) -> None:
         with self._console.status("Writing what is still in memory ..."):

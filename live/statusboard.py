@@ -101,7 +101,7 @@ class StatusBoard:
             }
         )
         found.update(self._decider.seen.drops)
-        found.update({f"labels_{cause}": n for cause, n in self._recorder.stats().drops.items()})
+        found.update(self._recorder.stats().drops)
         found.update(supervisor.drops)
         found.update(supervisor.child_drops.get("display", Counter()))
         return dict(found)
