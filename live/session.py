@@ -7,10 +7,8 @@ window are children that may die without harm to imaging and recording.
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import zmq
@@ -24,7 +22,6 @@ from drivers import (
     Rig,
     RigError,
     RigInfo,
-    TrueDivision,
     open_rig,
 )
 from drivers.sharedmem import sweep
@@ -32,8 +29,7 @@ from live.acquire import Acquisition, Outlets, Pace
 from live.children import ChildSpec
 from live.decider import Decider
 from live.errors import ExitCode, Problem, SettingsProblems
-from live.export import export_tables
-from live.journal import Journal, RunState
+from live.journal import Journal
 from live.ledger import Ledger
 from live.messages import (
     Configure,
@@ -45,19 +41,18 @@ from live.messages import (
     Stop,
     pipeline_to_json,
 )
+from live.outcome import Outcome
 from live.plan import Plan
-from live.planfacts import PlanFacts, plan_facts, plan_problems
-from live.reconcile import reconcile
+from live.planfacts import plan_facts, plan_problems
 from live.recorder import Recorder, RecorderSettings
-from live.recorderrors import JournalError, RecorderError
-from live.report import RunReport, worst
+from live.recorderrors import RecorderError
+from live.report import RunParts, RunReport, engine_line, report_of, rig_facts
 from live.runfolder import RunFolder
 from live.runlog import RunLog
 from live.settings import ExperimentSettings, RuleSettings
 from live.signals import EndRequests
 from live.statusboard import StatusBoard
 from live.supervisor import Supervisor
-from live.truth import score_divisions
 from live.yamlfile import key_text
 from models import EngineInfo
 
@@ -103,12 +98,9 @@ class Session:
         self._console = console or Console(quiet=True)
         self._ledger = Ledger()
         self._plan = Plan(settings.plan)
-        self._facts: PlanFacts = plan_facts(settings.plan)
+        self._facts = plan_facts(settings.plan)
         self._stop = threading.Event()
-        self._codes: list[ExitCode] = []
-        self._problems: list[str] = []
-        self._reason = ""
-        self._notes: tuple[str, ...] = ()
+        self._outcome = Outcome()
 
     def run(self) -> RunReport:
         """Do it; raises only what is wrong before imaging starts, reports the rest."""
@@ -127,7 +119,7 @@ class Session:
             journal = stack.enter_context(Journal(self._folder.journal))
             log = stack.enter_context(RunLog(self._folder.log, journal, self._console))
             self._folder.experiment.write_text(self._settings.to_yaml(), encoding="utf-8")
-            journal.set_run(experiment=self._settings.name, **_rig_facts(info))
+            journal.set_run(experiment=self._settings.name, **rig_facts(info))
             recorder = stack.enter_context(Recorder(self._folder, journal, self._recording()))
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             stack.callback(context.destroy, 0)
@@ -173,25 +165,27 @@ class Session:
                 ),
                 on_tick=lambda: self._tick(board, supervisor),
                 on_event=log.add,
+                on_restart=journal.add_restart,
                 logs=self._folder.path / "logs",
                 port=self._settings.inference.port,
             )
             with supervisor:
                 self._image(acquisition, supervisor, decider, log)
                 self._await_last_answers(acquisition, supervisor, decider)
-            if supervisor.failure is not None:
-                self._wrong(ExitCode.CRASH, f"the supervisor broke: {supervisor.failure}")
             board.sample()
+            self._close(recorder)
             self._judge(supervisor, decider, recorder)
             for stage, count in board.drops(supervisor).items():
                 journal.add_drops(stage, count)
-            for role, count in supervisor.restarts().items():
-                for _ in range(count):
-                    journal.add_restart(role, "see log")
             decider.close()
-            self._close(recorder, journal, bool(ends.count))
-        self._add_up(acquisition.counts.captured)
-        return self._report(rig, info, acquisition, recorder, decider, supervisor, board)
+            journal.finish(self._outcome.state(interrupted=bool(ends.count)), self._outcome.reason)
+        self._outcome.add_up(self._folder, acquisition.counts.captured)
+        return report_of(
+            RunParts(
+                rig, info, acquisition, recorder.stats(), decider, supervisor, board,
+                self._ledger, self._outcome, self._folder,
+            )
+        )  # fmt: skip
 
     # --- before -----------------------------------------------------------------------------
 
@@ -273,13 +267,14 @@ class Session:
             timer.start()
         try:
             acquisition.run(self._stop)
-            self._reason = self._reason or "the plan is done"
+            self._outcome.end("the plan is done")
         except EndOfData:
-            self._reason = self._reason or "the recorded data is at its end"
+            self._outcome.end("the recorded data is at its end")
         except RigError as error:
-            self._wrong(ExitCode.HARDWARE, f"the microscope failed: {error}")
+            sentence = f"the microscope failed: {error}"
+            self._outcome.wrong(ExitCode.HARDWARE, sentence, ends=True)
         except RecorderError as error:
-            self._wrong(ExitCode.FRAMES_LOST, f"recording failed: {error}")
+            self._outcome.wrong(ExitCode.FRAMES_LOST, f"recording failed: {error}", ends=True)
         finally:
             self._plan.close()
             if timer is not None:
@@ -342,115 +337,37 @@ class Session:
                 deadline = time.monotonic() + LAST_ANSWERS_S
 
     def _end(self, reason: str) -> None:
-        self._reason = self._reason or reason
+        self._outcome.end(reason)
         self._stop.set()
         self._plan.close()
 
     def _rule_failed(self, rule: RuleSettings, sentence: str) -> None:
-        self._wrong(ExitCode.RULE_FAILED, f"rule '{rule.name}': {sentence}", ends=False)
+        self._outcome.wrong(ExitCode.RULE_FAILED, f"rule '{rule.name}': {sentence}")
         if rule.on_error == "stop":
             self._end(f"rule '{rule.name}' failed")
 
-    def _wrong(self, code: ExitCode, sentence: str, *, ends: bool = True) -> None:
-        self._codes.append(code)
-        self._problems.append(sentence)
-        if ends:
-            self._reason = self._reason or sentence
-
     # --- after ------------------------------------------------------------------------------
 
-    def _judge(self, supervisor: Supervisor, decider: Decider, recorder: Recorder) -> None:
-        given_up = supervisor.given_up("inference")
-        if given_up:
-            self._wrong(ExitCode.ANALYSIS_FAILED, f"inference failed: {given_up}", ends=False)
-        if decider.seen.failed:
-            self._wrong(
-                ExitCode.ANALYSIS_FAILED,
-                f"{decider.seen.failed} frames were not analysed: {decider.seen.last_failure}",
-                ends=False,
-            )
-
-        left_out = sum(recorder.stats().drops.values())
-        if left_out:
-            sentence = f"{left_out} label or denoised images were not kept: the disk is too slow"
-            self._wrong(ExitCode.ANALYSIS_FAILED, sentence, ends=False)
-
-    def _close(self, recorder: Recorder, journal: Journal, interrupted: bool) -> None:
+    def _close(self, recorder: Recorder) -> None:
         with self._console.status("Writing what is still in memory ..."):
             try:
                 recorder.close()
             except RecorderError as error:
-                self._wrong(ExitCode.FRAMES_LOST, f"recording failed: {error}")
-        state = RunState.FAILED if self._codes else RunState.FINISHED
-        if interrupted and not self._codes:
-            state = RunState.INTERRUPTED
-        journal.finish(state, self._reason)
+                self._outcome.wrong(ExitCode.FRAMES_LOST, f"recording failed: {error}")
 
-    def _add_up(self, captured: int) -> None:
-        try:
-            found = reconcile(self._folder.path, captured)
-            if not found.ok:
-                self._wrong(ExitCode.FRAMES_LOST, found.line(), ends=False)
-            self._notes = (found.line() if found.ok else "", *found.notes)
-            export_tables(self._folder)
-        except (JournalError, OSError) as error:
-            self._wrong(ExitCode.FRAMES_LOST, f"the journal cannot be read: {error}", ends=False)
-            self._notes = ()
-
-    def _report(
-        self,
-        rig: Rig,
-        info: RigInfo,
-        acquisition: Acquisition,
-        recorder: Recorder,
-        decider: Decider,
-        supervisor: Supervisor,
-        board: StatusBoard,
-    ) -> RunReport:
-        seen, stats = decider.seen, recorder.stats()
-        report = RunReport(
-            frames={
-                "captured": acquisition.counts.captured,
-                "recorded": stats.recorded,
-                "analysed": seen.analysed,
-            },
-            drops=board.drops(supervisor),
-            latency_ms=self._ledger.summary(),
-            engine={
-                "name": decider.engine.name,
-                "precision": decider.engine.precision,
-                "device": decider.engine.device,
-                "model": decider.engine.model,
-            },
-            objects={
-                "mean_per_frame": seen.objects / seen.analysed if seen.analysed else 0.0,
-                "tracks": seen.tracks,
-                "divisions": seen.divisions,
-            },
-            rules=decider.firings(),
-            truth=self._truth(rig, decider),
-            memory_mb={"rig": board.peak_mb, **supervisor.peaks_mb()},
-            restarts=supervisor.restarts(),
-            rates_hz=board.rates(),
-            exit_reason=self._reason,
-            exit_code=worst(self._codes),
-            problems=tuple(self._problems),
-            notes=tuple(filter(None, self._notes)),
-            rig=_rig_facts(info),
-            out=str(self._folder.path),
-        )
-        self._folder.report.write_text(json.dumps(report.to_json(), indent=2), encoding="utf-8")
-        return report
-
-    def _truth(self, rig: Rig, decider: Decider) -> dict[str, float | int | None] | None:
-        divisions = getattr(rig, "divisions", None)
-        if divisions is None:
-            return None
-        real: list[TrueDivision] = divisions()
-        score = score_divisions(list(decider.decisions), real).to_json()
-        kept = {"score": score, "divisions": [asdict(division) for division in real]}
-        self._folder.truth.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-        return score
+    def _judge(self, supervisor: Supervisor, decider: Decider, recorder: Recorder) -> None:
+        """What does not stop a run, and still makes it a failed one."""
+        wrong, seen = self._outcome.wrong, decider.seen
+        if supervisor.failure is not None:
+            wrong(ExitCode.CRASH, f"the supervisor broke: {supervisor.failure}")
+        if given_up := supervisor.given_up("inference"):
+            wrong(ExitCode.ANALYSIS_FAILED, f"inference failed: {given_up}")
+        if seen.failed:
+            sentence = f"{seen.failed} frames were not analysed: {seen.last_failure}"
+            wrong(ExitCode.ANALYSIS_FAILED, sentence)
+        if left_out := sum(recorder.stats().drops.values()):
+            sentence = f"{left_out} label or denoised images were not kept: the disk is too slow"
+            wrong(ExitCode.ANALYSIS_FAILED, sentence)
 
 
 def run_experiment(
@@ -483,19 +400,3 @@ def run_experiment(
         console=console,
     )
     return session.run()
-
-
-def engine_line(engine: EngineInfo) -> str:
-    """Engine, precision, device and model in one line."""
-    parts = (engine.name, engine.precision, engine.device, engine.model)
-    return " · ".join(filter(None, parts))
-
-
-def _rig_facts(info: RigInfo) -> dict[str, str]:
-    return {
-        "rig": info.name,
-        "camera": info.camera,
-        "config": info.config,
-        "adapters": info.adapters,
-        "software": info.software,
-    }

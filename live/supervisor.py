@@ -56,6 +56,8 @@ class Supervisor:
         Called on that thread about five times a second.
     on_event
         Called with one sentence when something happened that the log should keep.
+    on_restart
+        Called with role and sentence when a child has ended and is started again, or given up.
     logs
         Folder for what the children print.
     port
@@ -70,6 +72,7 @@ class Supervisor:
         on_message: Callable[[str, Message], None],
         on_tick: Callable[[], None],
         on_event: Callable[[str], None],
+        on_restart: Callable[[str, str], None],
         logs: Path,
         port: int | None = None,
     ) -> None:
@@ -78,6 +81,7 @@ class Supervisor:
         self._on_message = on_message
         self._on_tick = on_tick
         self._on_event = on_event
+        self._on_restart = on_restart
         self._logs = logs
         self._port = port
         self._outbox: queue.Queue[tuple[str, Message]] = queue.Queue(OUTBOX)
@@ -273,6 +277,7 @@ class Supervisor:
             happened = child.watch(now)
             if happened:
                 self._on_event(happened)
+                self._on_restart(role, happened)
                 if child.given_up:
                     fault = Fault(version=PROTOCOL, role=role, sentence=happened, fatal=True)
                     self._on_message(role, fault)
