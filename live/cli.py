@@ -7,6 +7,7 @@ stderr and an exit code of ``live.errors.ExitCode``; the traceback is for ``--de
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -80,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    if not debug:
+        # tifffile logs to the terminal what it then raises; the user needs one sentence.
+        logging.getLogger("tifffile").addHandler(logging.NullHandler())
     try:
         app([word for word in given if word != "--debug"], prog_name="parfocal")
     except SystemExit:

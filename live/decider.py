@@ -115,8 +115,7 @@ class Decider:
             return
         objects = objects_from_bytes(result.objects)
         plane = result.ref.planes[0]
-        decided = self._decide(result, objects, (plane.height, plane.width))
-        decided_ns = time.monotonic_ns()
+        self._decide(result, objects, (plane.height, plane.width))
         tracking_ns = int(result.stage_ms.get("track", 0.0) * 1e6)
         self._ledger.mark(
             seq,
@@ -126,8 +125,6 @@ class Decider:
             inference_end=result.end_ns - tracking_ns,
             tracked=result.end_ns,
             result_received=received_ns,
-            decided=decided_ns,
-            event_queued=decided_ns if decided else 0,
         )
         self._keep(result, objects)
         self._journal.add_times(seq, self._ledger.times(seq))
@@ -198,34 +195,34 @@ class Decider:
             self._rows.clear()
         self._rings.close()
 
-    def _decide(self, result: Result, objects: np.ndarray, shape: tuple[int, int]) -> bool:
-        """Judge and carry out; True when an event was queued."""
+    def _decide(self, result: Result, objects: np.ndarray, shape: tuple[int, int]) -> None:
+        """Judge and carry out."""
         with self._lock:
             decisions = self._book.judge(objects, result.meta, shape, time.monotonic_ns())
-        queued = False
+        self._ledger.mark(result.meta.seq, decided=time.monotonic_ns())
         for decision in decisions:
             self.decisions.append(decision)
             row = _row(decision, objects)
             if decision.action is Action.BURST:
                 outcome = self._order(decision, row, result)
-                queued |= outcome == ORDERED
                 self._on_event(
                     f"rule '{decision.rule}', frame {decision.seq}: {decision.because}; {outcome}"
                 )
             else:
                 with self._lock:
                     self._write(replace(row, outcome="held back"), ended=True)
-        return queued
 
     def _order(self, decision: Decision, row: DecisionRow, result: Result) -> str:
         """Put the decision's burst before the plan; what came of it."""
         rule = self._settings[decision.rule]
         burst = burst_for(decision, rule.then, result.meta, self._group, self._interval_s)
         place = burst.events[0]
+        queued_ns = time.monotonic_ns()
+        self._ledger.mark(decision.seq, event_queued=queued_ns)
         with self._lock:
             # Written before the burst is queued: the acquisition may start it in the same instant.
             self._places[decision.number] = (place.x_pos or 0.0, place.y_pos or 0.0)
-            self._write(replace(row, outcome=ORDERED, queued_ns=time.monotonic_ns()))
+            self._write(replace(row, outcome=ORDERED, queued_ns=queued_ns))
         if self._carry_out and self._plan.insert(burst):
             return ORDERED
         outcome = "not carried out: " + (

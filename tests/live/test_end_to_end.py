@@ -98,7 +98,9 @@ def running(tmp_path: Path, *options: str, command: str = "run", **changes) -> I
         for child in psutil.Process(process.pid).children() if process.poll() is None else []:
             child.kill()
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def test_a_whole_run_adds_up_and_reports(tmp_path):
@@ -183,7 +185,7 @@ def test_kill_9_of_everything_leaves_no_pixel_without_its_row_and_no_memory(tmp_
         run.wait_frames(30)
         inference = run.child("live.inference")
         run.process.kill()
-        run.process.communicate()
+        run.process.wait()
         gone, alive = psutil.wait_procs([inference], timeout=15)
         assert gone, f"the inference process outlived its rig: {alive}"
     rows = run.rows("SELECT store, t_index FROM frames")

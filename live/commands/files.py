@@ -1,0 +1,71 @@
+"""``parfocal infer`` and ``score``: the live analysis over files, and how good it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from live.commands.options import JsonFile, check_json_target, console, write_json
+
+
+def infer(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT...", help="Images, folders of them, OME-Zarr."),
+    ],
+    pipeline: Annotated[
+        str, typer.Option("--pipeline", metavar="NAME", help="Shipped pipeline, or a YAML file.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder for results.")],
+    movie: Annotated[
+        bool, typer.Option("--movie", help="The inputs are one movie, in order: follow objects.")
+    ] = False,
+    masks: Annotated[
+        Path | None,
+        typer.Option("--masks", metavar="FOLDER", help="Track these label images instead."),
+    ] = None,
+    pixel_size_um: Annotated[
+        float | None,
+        typer.Option("--pixel-size", min=0, metavar="UM", help="Where the file has none."),
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Run the live analysis over image files.
+
+    Writes label images, denoised images where the pipeline makes them, and a table of objects;
+    with --movie in the Cell Tracking Challenge result format.
+    """
+    from live.infer import infer as infer_files
+    from live.loading import load_pipeline_settings
+
+    check_json_target(json_file)
+    settings = load_pipeline_settings(pipeline)
+    screen = console()
+    report = infer_files(
+        inputs,
+        settings,
+        out,
+        movie=movie,
+        masks=masks,
+        pixel_size_um=pixel_size_um,
+        console=screen,
+    )
+    write_json(json_file, report.to_json())
+    for line in report.lines():
+        screen.print(line, markup=False, soft_wrap=True)
+
+
+def score(
+    pred: Annotated[Path, typer.Argument(metavar="PRED", help="What the analysis found.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="What is really there.")],
+    json_file: JsonFile = None,
+) -> None:
+    """Compare results with the truth: label images, or Cell Tracking Challenge folders."""
+    from live.score import score as score_files
+
+    check_json_target(json_file)
+    report = score_files(pred, truth)
+    write_json(json_file, report.to_json())
+    console().print(report.table())
