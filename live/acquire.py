@@ -34,6 +34,8 @@ class Outlets:
     recorder: Recorder
     ledger: Ledger
     analysis: FrameSender | None = None
+    channel: str = ""
+    """Preset whose frames are analysed; empty for every frame."""
     view: FrameSender | None = None
     view_interval_s: float = 1 / 30
 
@@ -46,7 +48,8 @@ class Counts:
     bad_frames: int = 0
     bursts: int = 0
     drops: Counter[str] = field(default_factory=Counter)
-    last_seq: int = -1
+    last_sent: int = -1
+    """Newest frame that inference was told of."""
     worst_lateness_s: float = 0.0
 
 
@@ -232,10 +235,14 @@ class Acquisition:
         meta = frame.meta
         ref = outlets.ring.write({"raw": frame.pixels})
         ring_ns = time.monotonic_ns()
-        if outlets.analysis is not None:
-            outlets.analysis.send(frame, ref, ring_ns)
+        analysis = outlets.analysis
+        if analysis is not None and outlets.channel in ("", meta.channel):
+            if analysis.send(frame, ref, ring_ns):
+                self.counts.last_sent = meta.seq
+            paced = self._pace
+        else:
+            paced = None
         self.counts.captured += 1
-        self.counts.last_seq = meta.seq
         outlets.recorder.submit(frame)
         outlets.ledger.mark(
             meta.seq, captured=meta.captured_ns, popped=meta.popped_ns, in_ring=ring_ns
@@ -245,8 +252,8 @@ class Acquisition:
             self._last_view = now
             outlets.view.send(frame, ref, ring_ns)
         self._last = frame
-        if self._pace is not None:
-            self._pace.wait(meta.seq, stop)
+        if paced is not None:
+            paced.wait(meta.seq, stop)
 
 
 def _patience_s(event: useq.MDAEvent, last: Frame | None) -> float:

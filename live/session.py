@@ -144,7 +144,13 @@ class Session:
             )
             stack.callback(decider.close)
             outlets = Outlets(
-                ring, recorder, self._ledger, analysis, view, 1 / self._settings.display.rate_hz
+                ring,
+                recorder,
+                self._ledger,
+                analysis,
+                self._analysed_channel(),
+                view,
+                1 / self._settings.display.rate_hz,
             )
             acquisition = Acquisition(
                 rig,
@@ -217,6 +223,14 @@ class Session:
             interval_s=self._facts.interval_s or None,
         )
 
+    def _analysed_channel(self) -> str:
+        """Preset whose frames inference gets; empty for every frame."""
+        chosen = self._settings.inference.channel
+        if chosen is not None:
+            return chosen
+        channels = self._settings.plan.channels
+        return channels[0].config if channels else ""
+
     def _children(
         self, decider: Decider, image: ImageFormat, analysis: FrameSender, view: FrameSender | None
     ) -> list[ChildSpec]:
@@ -257,7 +271,8 @@ class Session:
             return
         if ready:
             engine = decider.engine
-            log.add(f"Pipeline {self._settings.pipeline.name}: {engine_line(engine)}")
+            what = self._analysed_channel() or "every frame"
+            log.add(f"Pipeline {self._settings.pipeline.name}: {engine_line(engine)}, on {what}")
         else:
             log.add("Inference is not ready; imaging goes on without it.")
         timer = None
@@ -325,7 +340,7 @@ class Session:
         self, acquisition: Acquisition, supervisor: Supervisor, decider: Decider
     ) -> None:
         """Give inference time to answer the last frames, as long as answers keep coming."""
-        last = acquisition.counts.last_seq
+        last = acquisition.counts.last_sent
         deadline = time.monotonic() + LAST_ANSWERS_S
         seen = decider.seen.last_seq
         while decider.seen.last_seq < last and time.monotonic() < deadline:

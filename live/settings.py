@@ -85,6 +85,9 @@ class InferenceSettings(_Settings):
     policy: Literal["every", "newest", "wait"] = "newest"
     """``newest`` passes over frames when analysis is slower than the camera; ``every`` queues as
     many as fit the ring; ``wait`` slows imaging down, for recorded data only."""
+    channel: str | None = None
+    """Analyse frames of this preset only; None: of the plan's first channel, or every frame of a
+    plan without channels. All frames are recorded whatever this says."""
     engine: str | None = None
     """Run the pipeline's network on this engine instead of the one that the pipeline names."""
     threads: int | None = Field(default=None, ge=1, le=256)
