@@ -91,7 +91,7 @@ class Control:
                 return None
 
     def beat(self, drops: dict[str, int], rate_hz: float, interval_s: float = 0.5) -> None:
-        """Say that we live, if it is time to."""
+        """Say that we live and what we lost, if the last time is ``interval_s`` ago."""
         now = time.monotonic()
         if now - self._last_beat >= interval_s:
             self._last_beat = now

@@ -33,6 +33,7 @@ from models import ImageContext, ModelError, Pipeline, PipelineSettings, load_pi
 
 ROLE = "inference"
 STATE_EVERY_S = 0.25
+BEAT_EVERY_S = 0.5
 CONFIGURE_TIMEOUT_S = 30.0
 
 
@@ -136,9 +137,12 @@ def _answer_all(
     answered: deque[float] = deque(maxlen=32)
     while True:
         ready = dict(poller.poll(100))
-        control.beat(dict(receiver.drops + unsent), _rate_hz(answered))
         word: Message | None = control.receive(0.0)
-        if isinstance(word, Stop):
+        ending = isinstance(word, Stop)
+        drops = dict(receiver.drops + unsent)
+        # The last counts go out whatever the clock says, so that the report has them all.
+        control.beat(drops, _rate_hz(answered), interval_s=0.0 if ending else BEAT_EVERY_S)
+        if ending:
             return 0
         if receiver.socket not in ready:
             continue

@@ -289,6 +289,7 @@ class Journal:
                 state, reason = self._end
                 ended = [("state", state), ("reason", reason), ("ended_unix", str(time.time()))]
                 connection.executemany(insert_statement("run", replace=True), ended)
+                _into_one_file(connection)
             finally:
                 connection.close()
         except (sqlite3.Error, OverflowError, TypeError) as error:
@@ -319,3 +320,12 @@ class Journal:
             self._committed += len(batch)
             self._changed.notify_all()
         return True
+
+
+def _into_one_file(connection: sqlite3.Connection) -> None:
+    """Fold the write-ahead log into the file, so that a finished run is one file to copy."""
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.OperationalError:
+        # Somebody reads it at this moment; the log beside the file is as good.
+        return
