@@ -33,8 +33,8 @@ def test_every_block_says_its_language() -> None:
 
 
 def test_begins_with_the_two_commands() -> None:
-    assert blocks("bash")[0] == "python -m pip install .\nparfocal demo\n"
-    assert '[test]"\npython -m pytest\n' in blocks("bash")[-1]
+    assert blocks("bash")[0] == "python -m pip install . && parfocal demo\n"
+    assert '[test]" && python -m pytest\n' in blocks("bash")[-1]
 
 
 @pytest.mark.parametrize("code", blocks("python"))
