@@ -1,0 +1,64 @@
+"""What every engine promises, and the checks that they share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from numpy.typing import NDArray
+
+from models.errors import EngineError
+from models.result import EngineInfo
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Engine(Protocol):
+    """Runs one ONNX file. Hold it in a ``with`` block; one thread uses it.
+
+    Outside the block every call raises ``EngineError``. Leaving twice is safe.
+    """
+
+    def __enter__(self) -> Self:
+        """Load the file; raises ``EngineError`` when it would not run as asked."""
+
+    def __exit__(self, *exc: object) -> None:
+        """Let the network go."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What really runs, as the engine itself reports it."""
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Outputs by name for inputs by name; blocks until done.
+
+        The arrays belong to the caller: no later call changes them.
+        """
+
+
+def model_name(path: Path) -> str:
+    """Name and the first 12 digits of the SHA-256 of a model file, as ``nuclei@0123456789ab``.
+
+    Raises
+    ------
+    EngineError
+        When there is no such file.
+    """
+    if not path.is_file():
+        raise EngineError(
+            f"no model at {path}; give a name that `parfocal models list` shows, or an ONNX file"
+        )
+    return f"{path.stem}@{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+
+
+def refuse_precision(engine: str, asked: str, known: tuple[str, ...]) -> None:
+    """Raise ``EngineError`` unless the engine knows the precision asked for."""
+    if asked not in known:
+        raise EngineError(f"{engine} runs {' or '.join(known)} here, not {asked}; set precision")
+
+
+def not_open(engine: str) -> EngineError:
+    """Error of a call outside the ``with`` block."""
+    return EngineError(f"{engine} engine is not open; use it inside a `with` block")

@@ -1,0 +1,301 @@
+"""A pipeline: pixels in, objects out. Denoise, segment, measure, track, in this order.
+
+The same code runs live and over files, so the same input gives the same labels and ids.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import msgspec
+import numpy as np
+import pydantic
+from numpy.typing import NDArray
+
+from models.errors import EngineError, ImageError, PipelineError
+from models.result import OBJECT_DTYPE, EngineInfo, ImageContext, PipelineResult
+from models.settings import NetworkSettings, PipelineSettings, ThresholdSettings
+
+if TYPE_CHECKING:
+    from models.tracking import Tracker
+
+STATE_VERSION = 1
+CLASSICAL = EngineInfo(name="classical", precision="fp32", device="cpu")
+
+Segmented = tuple[NDArray[np.int32], NDArray[np.float32]]
+
+
+class Segmenter(Protocol):
+    """Finds the objects of one image. Hold it in a ``with`` block."""
+
+    def __enter__(self) -> Self:
+        """Load what it needs."""
+
+    def __exit__(self, *exc: object) -> None:
+        """Let it go. Safe to call twice."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What runs it."""
+
+    def warm_up(self, shape: tuple[int, int], dtype: str) -> EngineInfo:
+        """Run once on an image of this shape and say what really ran."""
+
+    def segment(self, pixels: NDArray[Any]) -> Segmented:
+        """Label image (y, x) int32, objects 1..n without gaps, and confidence (n,) float32."""
+
+
+class _State(msgspec.Struct, frozen=True):
+    version: int
+    track: str
+    """Settings of the tracker that wrote it."""
+    tracker: bytes
+
+
+def load_pipeline(settings: PipelineSettings | Mapping[str, Any]) -> Pipeline:
+    """Pipeline of settings, not yet open: hold it in a ``with`` block.
+
+    Raises
+    ------
+    PipelineError
+        When the settings cannot work; the message names the key.
+    """
+    if not isinstance(settings, PipelineSettings):
+        try:
+            settings = PipelineSettings.model_validate(dict(settings))
+        except pydantic.ValidationError as error:
+            found = "; ".join(
+                f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+                for item in error.errors()
+            )
+            raise PipelineError(f"pipeline settings: {found}") from error
+    if settings.denoise is None and settings.segment is None and settings.track is None:
+        raise PipelineError(
+            f"pipeline {settings.name!r} does nothing; give it denoise, segment or track"
+        )
+    return Pipeline(settings)
+
+
+class Pipeline:
+    """Runs the stages of its settings over one image after another. One thread uses it.
+
+    Outside its ``with`` block every call raises ``EngineError``.
+    """
+
+    def __init__(self, settings: PipelineSettings) -> None:
+        self.settings = settings
+        self._stack = ExitStack()
+        self._segmenter: Segmenter | None = None
+        self._tracker: Tracker | None = None
+        self._open = False
+
+    def __enter__(self) -> Self:
+        """Load weights and make the tracker; raises ``EngineError`` or ``PipelineError``."""
+        with ExitStack() as stack:
+            if self.settings.segment is not None:
+                self._segmenter = stack.enter_context(_segmenter(self.settings.segment))
+            self._stack = stack.pop_all()
+        self._open = True
+        self.reset()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Let engine and tracker go. Safe to call twice."""
+        self._open = False
+        self._segmenter = self._tracker = None
+        self._stack.close()
+
+    @property
+    def info(self) -> EngineInfo:
+        """Which engine runs the segmentation."""
+        self._check_open()
+        return CLASSICAL if self._segmenter is None else self._segmenter.info
+
+    def reset(self) -> None:
+        """Forget all tracks: the next image starts a new movie, with ids from 1."""
+        self._check_open()
+        if self.settings.track is not None:
+            from models.tracking import Tracker
+
+            self._tracker = Tracker(self.settings.track)
+
+    def warm_up(self, shape: tuple[int, int], dtype: str) -> EngineInfo:
+        """Run once on a made-up image of this shape; no track remembers it.
+
+        Returns
+        -------
+        The engine that really ran.
+        """
+        self._check_open()
+        y, x = np.indices(shape)
+        spots = ((y % 32 - 16) ** 2 + (x % 32 - 16) ** 2 < 64).astype(dtype) * 100 + 20
+        pixels = _checked(spots.astype(dtype))
+        if self._segmenter is not None:
+            self._segmenter.warm_up(shape, dtype)
+        kept = self._tracker
+        self.reset()
+        try:
+            self.run(pixels, ImageContext(seq=0, time_s=0.0))
+        finally:
+            self._tracker = kept
+        return self.info
+
+    def run(
+        self,
+        pixels: NDArray[Any],
+        context: ImageContext,
+        labels: NDArray[np.integer[Any]] | None = None,
+    ) -> PipelineResult:
+        """Analyse one image; blocks until done.
+
+        Parameters
+        ----------
+        pixels
+            (y, x) uint8 or uint16 camera counts; not written to.
+        context
+            When and where it was taken.
+        labels
+            (y, x) label image to use instead of segmenting.
+
+        Returns
+        -------
+        A result whose arrays belong to the caller.
+
+        Raises
+        ------
+        ImageError
+            When the image is not what a pipeline takes.
+        """
+        from models.tasks.measure import compact, measure
+
+        self._check_open()
+        _checked(pixels)
+        stage_ms: dict[str, float] = {}
+        denoised: NDArray[Any] | None = None
+        with _timed(stage_ms, "denoise", self.settings.denoise is not None):
+            if self.settings.denoise is not None:
+                from models.tasks.denoise import denoise
+
+                denoised = denoise(pixels, self.settings.denoise.sigma_px)
+        if labels is None and self._segmenter is None:
+            empty = np.zeros(pixels.shape, dtype=np.int32)
+            nothing = np.zeros(0, dtype=OBJECT_DTYPE)
+            return PipelineResult(context.seq, empty, nothing, denoised, stage_ms)
+        with _timed(stage_ms, "segment"):
+            found, confidence = self._labels(pixels if denoised is None else denoised, labels)
+        with _timed(stage_ms, "measure"):
+            # counts are measured on the raw image: a denoised one is for looking at
+            objects = measure(found, pixels, confidence, context)
+        if self._tracker is not None:
+            with _timed(stage_ms, "track"):
+                update = self._tracker.update(objects, found, context)
+                for name in ("track_id", "parent_id", "age_frames", "divided", "speed_px"):
+                    objects[name] = getattr(update, name)
+        return PipelineResult(context.seq, compact(found), objects, denoised, stage_ms)
+
+    def _labels(self, pixels: NDArray[Any], labels: NDArray[np.integer[Any]] | None) -> Segmented:
+        from models.tasks.measure import compact
+
+        if labels is None:
+            assert self._segmenter is not None
+            return self._segmenter.segment(pixels)
+        if labels.shape != pixels.shape:
+            raise ImageError(
+                f"label image of {labels.shape} for an image of {pixels.shape}; give one of its size"
+            )
+        # a copy: the result belongs to the caller
+        found = compact(np.array(labels))
+        return found, np.ones(int(found.max(initial=0)), dtype=np.float32)
+
+    def export_state(self) -> bytes:
+        """Tracks as they are now, for ``restore_state`` of another process."""
+        self._check_open()
+        tracker = b"" if self._tracker is None else self._tracker.export_state()
+        return msgspec.msgpack.encode(_State(STATE_VERSION, self._fingerprint(), tracker))
+
+    def restore_state(self, state: bytes) -> None:
+        """Go on with the tracks of an earlier process.
+
+        Raises
+        ------
+        PipelineError
+            When the state is damaged, of another version or of a pipeline that tracks otherwise.
+        """
+        self._check_open()
+        try:
+            found = msgspec.msgpack.decode(state, type=_State)
+        except msgspec.MsgspecError as error:
+            raise PipelineError(f"saved tracks cannot be read: {error}") from error
+        if found.version != STATE_VERSION or found.track != self._fingerprint():
+            raise PipelineError(
+                f"saved tracks are of version {found.version} and settings {found.track}, need "
+                f"version {STATE_VERSION} and {self._fingerprint()}; start without them"
+            )
+        if self._tracker is not None:
+            self._tracker.restore_state(found.tracker)
+
+    def _fingerprint(self) -> str:
+        return "" if self.settings.track is None else self.settings.track.model_dump_json()
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise EngineError(
+                f"pipeline {self.settings.name!r} is not open; use it inside a `with` block"
+            )
+
+
+class _ThresholdSegmenter:
+    """The classical task in the form of a segmenter."""
+
+    def __init__(self, settings: ThresholdSettings) -> None:
+        self._settings = settings
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    @property
+    def info(self) -> EngineInfo:
+        return CLASSICAL
+
+    def warm_up(self, shape: tuple[int, int], dtype: str) -> EngineInfo:
+        self.segment(np.zeros(shape, dtype=dtype))
+        return CLASSICAL
+
+    def segment(self, pixels: NDArray[Any]) -> Segmented:
+        from models.tasks.threshold import segment
+
+        return segment(pixels, self._settings)
+
+
+def _segmenter(settings: ThresholdSettings | NetworkSettings) -> Segmenter:
+    if isinstance(settings, ThresholdSettings):
+        return _ThresholdSegmenter(settings)
+    from models.tasks.network import NetworkSegmenter
+
+    segmenter: Segmenter = NetworkSegmenter(
+        settings.model, settings.engine, settings.threads, settings.precision
+    )
+    return segmenter
+
+
+def _checked(pixels: NDArray[Any]) -> NDArray[Any]:
+    if pixels.ndim != 2 or pixels.dtype not in (np.uint8, np.uint16) or pixels.size == 0:
+        raise ImageError(
+            f"got an image of {pixels.dtype} {pixels.shape}, need (y, x) uint8 or uint16 with at "
+            "least one pixel; convert it first"
+        )
+    return pixels
+
+
+@contextmanager
+def _timed(stage_ms: dict[str, float], stage: str, on: bool = True) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    if on:
+        stage_ms[stage] = (time.perf_counter() - start) * 1e3

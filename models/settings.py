@@ -1,0 +1,80 @@
+"""What a pipeline is made of, as people write it in ``config/pipelines/*.yaml``.
+
+Pure data: nothing here reads a file, loads weights or runs. Unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GaussianSettings(_Settings):
+    """Denoising of each frame by itself with a Gaussian."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    sigma_px: Annotated[float, Field(ge=0, le=10)] | Literal["auto"] = "auto"
+    """Width in pixels; ``auto`` takes the width of least expected error for the noise found in
+    each frame."""
+
+
+class ThresholdSettings(_Settings):
+    """Classical segmentation, with no network."""
+
+    kind: Literal["threshold"] = "threshold"
+    polarity: Literal["bright", "dark", "auto"] = "auto"
+    """``bright``: objects are brighter than the background (fluorescence). ``dark``: darker, as
+    bodies in phase contrast are. ``auto`` decides for each frame."""
+    smooth_px: Annotated[float, Field(ge=0, le=20)] = 1.0
+    """Width of the Gaussian before the threshold."""
+    background: bool = True
+    """Take uneven illumination off first."""
+    split: bool = True
+    """Part touching objects."""
+    min_area_px: Annotated[int, Field(ge=1)] = 30
+    """Smaller objects are left out."""
+    min_contrast: Annotated[float, Field(ge=0)] = 3.0
+    """An object must stand out by this many standard deviations of the background noise."""
+
+
+class NetworkSettings(_Settings):
+    """Segmentation by a trained network."""
+
+    kind: Literal["network"] = "network"
+    model: str
+    """Name of shipped weights, as ``parfocal models list`` gives it, or path of an ONNX file."""
+    engine: Literal["onnxruntime", "openvino", "auto"] = "onnxruntime"
+    """What runs it; it runs there or the pipeline does not start."""
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+
+
+class TrackSettings(_Settings):
+    """Online tracking with lineage. Lengths are in object sizes, so no setting is in pixels."""
+
+    max_gap_frames: Annotated[int, Field(ge=0, le=100)] = 3
+    """A track that is in view but was not found for more frames than this ends."""
+    gate_diameters: Annotated[float, Field(gt=0, le=10)] = 2.0
+    """Objects farther than this from where a track is expected are never linked to it."""
+    divisions: bool = True
+    """Find divisions; without, each new object is a track without a mother."""
+    max_tracks: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
+    """Most tracks kept in memory; beyond it those unseen for longest are forgotten."""
+
+
+SegmentSettings = Annotated[ThresholdSettings | NetworkSettings, Field(discriminator="kind")]
+
+
+class PipelineSettings(_Settings):
+    """A pipeline: denoise, then segment, then measure, then track; each stage can be left out."""
+
+    name: str
+    denoise: GaussianSettings | None = None
+    segment: SegmentSettings | None = None
+    track: TrackSettings | None = None
+    """Needs ``segment`` (or label images from a file)."""

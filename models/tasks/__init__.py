@@ -1,0 +1,1 @@
+"""Tasks of a pipeline: each takes arrays and gives arrays back."""

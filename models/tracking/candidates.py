@@ -1,0 +1,59 @@
+"""Which track may be which object: pairs that lie near each other, by a grid.
+
+The cost is linear in objects. A cell of the grid gives at most ``PER_CELL`` objects, so that
+thousands of objects on one spot cost no more than a crowd; what is left out is counted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.tracking.bodies import Ints, Reals
+
+PER_CELL = 24
+
+
+def near_pairs(expected: Reals, gate: Reals, found: Reals) -> tuple[Ints, Ints, int]:
+    """Pairs (track, object) closer than the track's gate.
+
+    Parameters
+    ----------
+    expected
+        (m, 2) where the tracks should be.
+    gate
+        (m,) how far an object may be from there.
+    found
+        (n, 2) where the objects are.
+
+    Returns
+    -------
+    Rows of ``expected``, rows of ``found``, and how many objects were passed over because more
+    than ``PER_CELL`` lay in one cell.
+    """
+    none = np.zeros(0, dtype=np.intp)
+    if len(expected) == 0 or len(found) == 0:
+        return none, none, 0
+    # a few very long objects must not make the cells of all others large
+    size = max(float(np.quantile(gate, 0.9)), 1e-9)
+    rings = int(np.clip(np.ceil(gate.max() / size), 1, 3))
+    origin = np.minimum(expected.min(axis=0), found.min(axis=0)) - size * (rings + 1)
+    cell = np.floor((found - origin) / size).astype(np.int64)
+    home = np.floor((expected - origin) / size).astype(np.int64)
+    columns = int(max(cell[:, 1].max(), home[:, 1].max())) + rings + 2
+    key = cell[:, 0] * columns + cell[:, 1]
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    # neighbours along x are neighbours in the order: one search for each row of cells
+    steps = np.arange(-rings, rings + 1)
+    row_key = (home[:, 0, None] + steps) * columns + home[:, 1, None]
+    first = np.searchsorted(key, row_key - rings, "left")
+    last = np.searchsorted(key, row_key + rings, "right")
+    count = np.minimum(last - first, PER_CELL * (2 * rings + 1))
+    passed_over = int((last - first - count).sum())
+    track = np.repeat(np.arange(len(expected)), count.sum(axis=1))
+    count, first = count.ravel(), first.ravel()
+    within = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+    obj = order[np.repeat(first, count) + within]
+    apart = found[obj] - expected[track]
+    near = apart[:, 0] ** 2 + apart[:, 1] ** 2 <= gate[track] ** 2
+    return track[near], obj[near], passed_over

@@ -1,0 +1,97 @@
+"""The command ``parfocal models train``: train, export, score, write the card."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import pydantic
+from rich.console import Console
+from rich.markdown import Markdown
+
+from models.errors import ModelError, PipelineError
+from models.training.cards import SUMMARIES, TEXTS
+from models.training.evaluate import evaluate, table, write_card
+from models.training.export import export_onnx, load_net
+from models.training.net import STRIDE, count_weights
+from models.training.train_segment import (
+    TrainSegmentSettings,
+    load_checkpoint,
+    train,
+    training_pairs,
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="parfocal models train",
+        description="Train a segmentation network, export it, and score it on held-out images.",
+    )
+    defaults = TrainSegmentSettings(data=Path(), out=Path())
+    parser.add_argument("--task", choices=sorted(TEXTS), default=defaults.task)
+    parser.add_argument("--data", type=Path, required=True, help="folder with seg/ and track/")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint, curve and weights")
+    parser.add_argument("--minutes", type=float, default=defaults.minutes, help="in all")
+    parser.add_argument("--threads", type=int, default=defaults.threads)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default=defaults.device)
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--low-precision", action="store_true", help="bfloat16 while training")
+    parser.add_argument(
+        "--export-only", action="store_true", help="export and score the checkpoint as it is"
+    )
+    return parser
+
+
+def export_and_score(settings: TrainSegmentSettings) -> Path:
+    """Write ``<task>.onnx`` and its card from the checkpoint in ``settings.out``; show the score.
+
+    Returns
+    -------
+    Path
+        The ONNX file.
+    """
+    checkpoint = settings.out / "checkpoint.pt"
+    net, state = load_net(checkpoint), load_checkpoint(checkpoint)
+    path = export_onnx(net, settings.out / f"{settings.task}.onnx")
+    diameter_px = float(state["augment"]["diameter_px"])
+    front: dict[str, str | float | int] = {
+        "name": settings.task,
+        "task": "segment",
+        "summary": SUMMARIES[settings.task],
+        "diameter_px": diameter_px,
+        "pixel_multiple": STRIDE,
+        "licence": "BSD-3-Clause",
+    }
+    text = TEXTS[settings.task].format(
+        multiple=STRIDE,
+        diameter=diameter_px,
+        weights=count_weights(net),
+        minutes=round(float(state["spent_s"]) / 60, 1),
+    )
+    # the scorer reads the card, so there is one before there are figures
+    write_card(path.with_suffix(".md"), front, text, [])
+    scores = evaluate(str(path), training_pairs(settings.task, settings.data))
+    write_card(path.with_suffix(".md"), front, text, scores)
+    Console().print(Markdown(table(scores)))
+    return path
+
+
+def run(argv: list[str]) -> int:
+    """Run the command; returns the exit status, 2 for settings that cannot work."""
+    given = vars(_parser().parse_args(argv))
+    export_only = given.pop("export_only")
+    try:
+        settings = TrainSegmentSettings.model_validate(given)
+        if not export_only:
+            train(settings)
+        path = export_and_score(settings)
+    except pydantic.ValidationError as error:
+        error_text = "; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())
+        print(f"settings: {error_text}", file=sys.stderr)  # noqa: T201
+        return 2
+    except (ModelError, PipelineError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    Console().print(f"weights: {path}")
+    return 0

@@ -1,0 +1,221 @@
+"""Train a segmentation network: ``parfocal models train``.
+
+Training goes by wall-clock minutes, so that it fits the machine and the evening at hand. It can be
+stopped at any time: a checkpoint is written every minute and training goes on from it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor
+
+from models.errors import ModelError
+from models.training.augment import Augment, make_crop
+from models.training.curve import save_curve
+from models.training.data import Pair, nuclei_pairs, pairs_from_tracking
+from models.training.loss import segment_loss
+from models.training.net import SegmentNet, count_weights
+from models.training.views import two_views
+
+CHECKPOINT_S = 60.0
+EARLY_FRAMES = 16
+"""Frames of the bacteria movie that are trained on; later ones are held out."""
+
+
+class TrainSegmentSettings(BaseModel):
+    """Settings of one training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: Literal["nuclei", "bacteria"] = "nuclei"
+    data: Path
+    """Folder that holds ``seg/`` and ``track/``."""
+    out: Path
+    """Folder for checkpoint, log and curve; an existing checkpoint is continued."""
+    minutes: Annotated[float, Field(gt=0)] = 30.0
+    """Wall-clock minutes in all, earlier runs on the same checkpoint counted in."""
+    crop_px: Annotated[int, Field(ge=64, multiple_of=16)] = 160
+    batch: Annotated[int, Field(ge=1)] = 8
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    threads: Annotated[int, Field(ge=1)] = 1
+    device: Literal["cpu", "cuda"] = "cpu"
+    low_precision: bool = False
+    """bfloat16 inside the convolutions while training; the weights stay float32."""
+    seed: int = 1
+
+
+def _augment(task: str) -> Augment:
+    if task == "bacteria":
+        return Augment(diameter_px=24.0, near=(0.55, 1.6), far_share=0.15, invert_share=0.2)
+    return Augment()
+
+
+def training_pairs(task: str, root: Path) -> list[Pair]:
+    """Pairs of a task, each with the part (``split``) that it belongs to."""
+    if task == "nuclei":
+        return nuclei_pairs(root)
+    folder = root / "track" / "ecoli_early"
+    early, late = range(EARLY_FRAMES), range(EARLY_FRAMES, 1000)
+    return pairs_from_tracking(folder, early) + pairs_from_tracking(folder, late, "later")
+
+
+class Sampler:
+    """Draws pairs balanced over groups: a group's share grows with the root of its size."""
+
+    def __init__(self, pairs: list[Pair], rng: np.random.Generator) -> None:
+        sizes = Counter(p.group for p in pairs)
+        weights = np.array([sizes[p.group] ** -0.5 for p in pairs])
+        self._pairs, self._rng = pairs, rng
+        self._shares = weights / weights.sum()
+
+    def draw(self) -> Pair:
+        """One pair."""
+        return self._pairs[int(self._rng.choice(len(self._pairs), p=self._shares))]
+
+
+def _batch(
+    sampler: Sampler, settings: TrainSegmentSettings, how: Augment, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    crops = [make_crop(sampler.draw(), settings.crop_px, rng, how) for _ in range(settings.batch)]
+    images = two_views(torch.cat([c.image for c in crops]))
+    return (
+        images.contiguous(memory_format=torch.channels_last),
+        torch.stack([c.target for c in crops]),
+        torch.stack([c.valid for c in crops]),
+    )
+
+
+class Averaged:
+    """Exponential moving average of a network, which scores better than its last step."""
+
+    def __init__(self, net: SegmentNet, decay: float = 0.998) -> None:
+        self.net = SegmentNet(net.base, net.inputs)
+        self.net.load_state_dict(net.state_dict())
+        self.net.eval().requires_grad_(False)
+        self._decay, self._steps = decay, 0
+
+    def update(self, net: SegmentNet) -> None:
+        """Take one step of ``net`` in."""
+        self._steps += 1
+        keep = min(self._decay, (1 + self._steps) / (10 + self._steps))
+        mine = self.net.state_dict()
+        for name, value in net.state_dict().items():
+            here = value.to(mine[name].device)
+            if mine[name].dtype.is_floating_point:
+                mine[name].lerp_(here, 1 - keep)
+            else:
+                mine[name].copy_(here)
+
+
+def held_out_loss(net: SegmentNet, batches: list[tuple[Tensor, Tensor, Tensor]]) -> float:
+    """Mean loss over fixed batches."""
+    with torch.no_grad():
+        return float(np.mean([float(segment_loss(net(x), y, v)) for x, y, v in batches]))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; only tensors and plain values are accepted."""
+    if not path.is_file():
+        raise ModelError(f"no checkpoint at {path}; train first, or give the folder of a training")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def train(settings: TrainSegmentSettings) -> Path:
+    """Train, or continue, and return the path of the checkpoint.
+
+    Raises
+    ------
+    ModelError
+        When data are missing, or the device asked for is not there.
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("device is cuda and no CUDA device was found; set device to cpu")
+    torch.set_num_threads(settings.threads)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    path = settings.out / "checkpoint.pt"
+    pairs, how = training_pairs(settings.task, settings.data), _augment(settings.task)
+    torch.manual_seed(settings.seed)
+    net = SegmentNet()
+    optimiser = torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=1e-3)
+    spent_s, step, history = 0.0, 0, list[list[float]]()
+    average = Averaged(net)
+    if path.is_file():
+        state = load_checkpoint(path)
+        net.load_state_dict(state["net"])
+        average.net.load_state_dict(state["average"])
+        average._steps = int(state["step"])
+        optimiser.load_state_dict(state["optimiser"])
+        spent_s, step, history = state["spent_s"], state["step"], state["history"]
+    net = net.to(settings.device)
+    # channels last is twice as fast on a CPU
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    rng = np.random.default_rng([settings.seed, step])
+    sampler = Sampler([p for p in pairs if p.split == "train"], rng)
+    check_rng = np.random.default_rng(99)
+    check_sampler = Sampler([p for p in pairs if p.split != "train"], check_rng)
+    checks = [_batch(check_sampler, settings, how, check_rng) for _ in range(4)]
+    budget_s, started, recent = settings.minutes * 60.0, time.monotonic() - spent_s, list[float]()
+    saved = time.monotonic()
+
+    def save() -> None:
+        history.append(
+            [spent_s / 60, float(np.mean(recent or [np.nan])), held_out_loss(average.net, checks)]
+        )
+        recent.clear()
+        state = {
+            "net": net.state_dict(), "average": average.net.state_dict(), "step": step,
+            "optimiser": optimiser.state_dict(), "spent_s": spent_s, "history": history,
+            "base": net.base, "task": settings.task, "augment": asdict(how),
+        }  # fmt: skip
+        fresh = path.with_suffix(".part")
+        torch.save(state, fresh)
+        fresh.replace(path)
+        save_curve(history, settings.out / "curve.png", f"{settings.task}: loss over minutes")
+
+    columns = (*Progress.get_default_columns(), TimeElapsedColumn(), TextColumn("{task.fields[n]}"))
+    with Progress(*columns) as progress:
+        bar = progress.add_task(
+            f"{settings.task}, {count_weights(net)} weights", total=budget_s, n=""
+        )
+        while (spent_s := time.monotonic() - started) < budget_s:
+            warm = min(1.0, (step + 1) / 100)
+            cosine = 0.5 * (1 + np.cos(np.pi * spent_s / budget_s))
+            for group in optimiser.param_groups:
+                group["lr"] = settings.learning_rate * warm * max(float(cosine), 0.01)
+            x, y, valid = (t.to(settings.device) for t in _batch(sampler, settings, how, rng))
+            net.train()
+            with torch.autocast(settings.device, torch.bfloat16, enabled=settings.low_precision):
+                raw = net(x)
+            loss = segment_loss(raw.float(), y, valid)
+            optimiser.zero_grad(set_to_none=True)
+            torch.autograd.backward([loss])
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            optimiser.step()
+            average.update(net)
+            recent.append(float(loss.detach()))
+            step += 1
+            if time.monotonic() - saved > CHECKPOINT_S:
+                saved = time.monotonic()
+                save()
+                note = f"step {step}, loss {history[-1][1]:.3f}, held out {history[-1][2]:.3f}"
+                progress.update(bar, n=note)
+            progress.update(bar, completed=spent_s)
+    save()
+    return path
+
+
+def main(argv: list[str]) -> int:
+    """Run ``parfocal models train ...``; returns the exit status."""
+    from models.training.command import run
+
+    return run(argv)
