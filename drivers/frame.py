@@ -40,6 +40,9 @@ class FrameMeta(msgspec.Struct, frozen=True, kw_only=True):
     index: dict[str, int] = {}
     """useq axis index of the event that asked for the frame (``t``, ``p``, ``c``, ``z``)."""
     pos_name: str = ""
+    recorded_s: float = -1.0
+    """For recorded data, when in its movie the frame was taken; negative for a live camera.
+    Tracking goes by this, so that a replay gives the same tracks at any speed."""
     decision: int = -1
     """Number of the decision that asked for this frame; -1 for a frame of the user's plan."""
 

@@ -6,23 +6,25 @@ core's buffer is an error; *live* copies the newest frame and counts what it pas
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
-import pymmcore
 import useq
 
 from drivers.errors import CameraTimeout, FramesLost, RigError, ScopeError, SettingsError
 from drivers.frame import Frame, FrameMeta
+from drivers.mmcore_close import CameraEnd, release_core
 from drivers.mmcore_images import DirectImages, Images, Shot
 from drivers.mmcore_names import names
 from drivers.mmcore_state import CoreState
 from drivers.patience import Patience, TookTooLong
 from drivers.rig import ImageFormat, RigInfo, StageLimits
 
+__all__ = ["CoreRig", "release_core"]
+
+_START_NS = 5_000_000  # the DemoCamera's thread starts its clock about 2.5 ms after the call
 _FOREVER = 2**31 - 1  # MMCore counts in a C long, which has 32 bits on Windows
 
 
@@ -33,8 +35,8 @@ class _Run:
     live: bool
     count: int | None
     first_seq: int
-    start_ns: int = sys.maxsize
-    """Monotonic time of the core's zero of elapsed time, as well as it is known."""
+    start_ns: int
+    """Monotonic time of the core's zero of elapsed time, at the latest."""
     number: int = -1
     """The core's number of the last frame that was read."""
     waiting: int = 0
@@ -42,23 +44,6 @@ class _Run:
     looked_s: float = 0.0
     last_ns: int = 0
     held: Frame | None = None
-
-
-def release_core(core: Any) -> None:
-    """Close every shutter of a core in this process, unload it, cut its way back into Python."""
-    try:
-        close_shutters(core)
-    finally:
-        core.reset()
-        # MMCore's callback thread would call into a finalised interpreter and abort it ("FATAL:
-        # exception not rethrown"), also with every device unloaded.
-        pymmcore.CMMCore.registerCallback(core, None)
-
-
-def close_shutters(core: Any) -> None:
-    """Close all shutters that a core in this process has, not only the one in use."""
-    for shutter in names(core.getLoadedDevicesOfType(pymmcore.ShutterDevice)):
-        core.setShutterOpen(shutter, False)
 
 
 class CoreRig:
@@ -111,6 +96,7 @@ class CoreRig:
         self._ready_timeout_s = ready_timeout_s
         self._images: Images = images or DirectImages()
         self._patience = Patience(f"{name} camera")
+        self._end = CameraEnd()
         self._core: Any = None
         self._state: CoreState | None = None
         self._info: RigInfo | None = None
@@ -145,6 +131,7 @@ class CoreRig:
             self.stop()
         finally:
             self._core = self._state = self._run = None
+            self._end.wait()
             self._close_core(core)
 
     @property
@@ -206,7 +193,7 @@ class CoreRig:
         self._need_idle("start a sequence")
         core = self.core
         self._start(lambda: core.startSequenceAcquisition(count or _FOREVER, interval_ms, True))
-        self._run = _Run(live=False, count=count, first_seq=self._seq)
+        self._run = _Run(False, count, self._seq, time.monotonic_ns() + _START_NS)
 
     def sequence_room(self) -> int:
         """How many frames fit the core's buffer; see ``Rig.sequence_room``."""
@@ -221,7 +208,7 @@ class CoreRig:
         self._need_idle("start live mode")
         core = self.core
         self._start(lambda: core.startContinuousSequenceAcquisition(0))
-        self._run = _Run(live=True, count=None, first_seq=self._seq)
+        self._run = _Run(True, None, self._seq, time.monotonic_ns() + _START_NS)
 
     def read(self, timeout_s: float) -> Frame:
         """Next unread frame of the running sequence, oldest first; see ``Rig.read``."""
@@ -259,8 +246,7 @@ class CoreRig:
         """End a running sequence or live mode and close the shutter. Safe to call when idle."""
         core = self.core
         try:
-            if core.isSequenceRunning():
-                core.stopSequenceAcquisition()
+            self._end.stop(core, started=self._run is not None)
             if self._run is not None and not self._run.live:
                 # Frames that nobody read are lost now, and the count shows it.
                 self._seq += int(core.getRemainingImageCount())

@@ -17,7 +17,8 @@ import zmq
 
 from drivers.errors import RigError, SettingsError
 from drivers.micromanager import adapter_folder, config_file
-from drivers.mmcore import CoreRig, close_shutters
+from drivers.mmcore import CoreRig
+from drivers.mmcore_close import close_shutters
 from drivers.mmcore_images import Shot
 from drivers.mmcore_names import set_property
 from drivers.settings import PycroManagerSettings

@@ -22,6 +22,10 @@ Move = tuple[float | None, float | None, float | None]
 """A stage position (x, y, z), µm, that an event asked for; None where it asked for nothing."""
 
 
+UNKNOWN_INTERVAL_MS = 1000.0
+"""Taken between frames where neither file nor settings say; only speeds depend on it."""
+
+
 class EndOfData(RigError):
     """Every recorded frame was given."""
 
@@ -84,6 +88,7 @@ class ReplayRig:
         self._roi, self._event = None, useq.MDAEvent()
         self.moves.clear()
         self._recorded_ns = int(interval_ms * 1e6) if wanted.timing == "original" else 0
+        self._frame_s = (interval_ms or UNKNOWN_INTERVAL_MS) / 1e3
         self._format = self._format_of(0)
         unsized = self._format.pixel_size_um == 0
         self._info = RigInfo(
@@ -252,6 +257,7 @@ class ReplayRig:
             epoch=self._epoch,
             index=dict(event.index),
             pos_name=event.pos_name or "",
+            recorded_s=seq * self._frame_s,
             decision=int(ours.get("decision", -1)) if isinstance(ours, dict) else -1,
         )
         return Frame(pixels, meta)
