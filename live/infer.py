@@ -21,6 +21,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from drivers import FrameMeta, SettingsError, Source, list_frames, px_to_um
+from drivers.replay import UNKNOWN_INTERVAL_MS
 from live.ctc import CtcWriter
 from live.errors import UsageError
 from models import OBJECT_DTYPE, EngineInfo, ImageContext, ModelError, PipelineSettings
@@ -163,7 +164,7 @@ def _frames(sources: Sequence[Source], pixel_size_um: float | None) -> list[_Wor
         for index in range(len(source)):
             size = source.part_of(index)[0].pixel_size_um or pixel_size_um or 0.0
             work.append(_Work(source, index, source.name(index), len(work), time_s, size))
-            time_s += (source.interval_ms or 1000.0) / 1e3
+            time_s += (source.interval_ms or UNKNOWN_INTERVAL_MS) / 1e3
     return work
 
 

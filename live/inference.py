@@ -51,7 +51,7 @@ class Analyst:
         meta = frame.meta
         context = ImageContext(
             seq=meta.seq,
-            time_s=meta.captured_ns / 1e9,
+            time_s=meta.recorded_s if meta.recorded_s >= 0 else meta.captured_ns / 1e9,
             pixel_size_um=meta.pixel_size_um,
             px_to_um=px_to_um(meta, frame.pixels.shape),
             channel=meta.channel,

@@ -41,6 +41,9 @@ class Segmenter(Protocol):
     def info(self) -> EngineInfo:
         """What runs it."""
 
+    def reset(self) -> None:
+        """Forget what was learned from the images before."""
+
     def warm_up(self, shape: tuple[int, int], dtype: str) -> EngineInfo:
         """Run once on an image of this shape and say what really ran."""
 
@@ -115,8 +118,10 @@ class Pipeline:
         return CLASSICAL if self._segmenter is None else self._segmenter.info
 
     def reset(self) -> None:
-        """Forget all tracks: the next image starts a new movie, with ids from 1."""
+        """Forget tracks and the size of objects: the next image starts a new movie, ids from 1."""
         self._check_open()
+        if self._segmenter is not None:
+            self._segmenter.reset()
         if self.settings.track is not None:
             from models.tracking import Tracker
 
@@ -140,6 +145,7 @@ class Pipeline:
         try:
             self.run(pixels, ImageContext(seq=0, time_s=0.0))
         finally:
+            self.reset()
             self._tracker = kept
         return self.info
 
@@ -204,7 +210,7 @@ class Pipeline:
             return self._segmenter.segment(pixels)
         if labels.shape != pixels.shape:
             raise ImageError(
-                f"label image of {labels.shape} for an image of {pixels.shape}; give one of its size"
+                f"label image of {labels.shape} for an image of {pixels.shape}; need one size"
             )
         # a copy: the result belongs to the caller
         found = compact(np.array(labels))
@@ -262,6 +268,9 @@ class _ThresholdSegmenter:
     @property
     def info(self) -> EngineInfo:
         return CLASSICAL
+
+    def reset(self) -> None:
+        return None
 
     def warm_up(self, shape: tuple[int, int], dtype: str) -> EngineInfo:
         self.segment(np.zeros(shape, dtype=dtype))
