@@ -181,3 +181,27 @@ def test_recorded_data_waits_for_its_analysis_and_gives_up_at_last():
     assert pace.gave_up == 0
     pace.wait(9, stop)
     assert pace.gave_up == 1
+
+
+def test_binning_depth_and_roi_may_change_in_mid_run(tmp_path):
+    camera = ("Camera",)
+    changes = [
+        {},
+        {"properties": [(*camera, "Binning", "2")]},
+        {"properties": [(*camera, "PixelType", "8bit")]},
+        {"properties": [(*camera, "Binning", "1"), (*camera, "PixelType", "16bit")]},
+        {"roi": {"offset_x": 32, "offset_y": 16, "width": 128, "height": 64}},
+    ]
+    events = [useq.MDAEvent(exposure=5, **change) for change in changes for _ in range(2)]
+    bench = Bench(tmp_path / "run", useq.MDASequence())
+    bench.plan = Plan(events)
+    loop = bench.run()
+    assert loop.counts.captured == 10
+    with JournalReader(bench.folder.journal) as journal:
+        rows = list(journal.rows("SELECT epoch, height, width, dtype FROM frames ORDER BY seq"))
+    assert rows[0] == (0, 512, 512, "uint16")
+    assert rows[2] == (1, 256, 256, "uint16")
+    assert rows[4][1:] == (256, 256, "uint8")
+    assert rows[6][1:] == (512, 512, "uint16")
+    assert rows[8][1:] == (64, 128, "uint16")
+    assert len(bench.folder.stores()) == 5
