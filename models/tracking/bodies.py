@@ -161,6 +161,6 @@ def values_at(labels: NDArray[np.integer[Any]], points: NDArray[Any]) -> NDArray
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     flat = y * width + x
     flat[~inside] = 0
-    found = labels.ravel()[flat]
+    found: NDArray[np.integer[Any]] = labels.ravel()[flat]
     found[~inside] = 0
     return found

@@ -54,6 +54,7 @@ def near_pairs(expected: Reals, gate: Reals, found: Reals) -> tuple[Ints, Ints, 
     count, first = count.ravel(), first.ravel()
     within = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
     obj = order[np.repeat(first, count) + within]
-    apart = found[obj] - expected[track]
-    near = apart[:, 0] ** 2 + apart[:, 1] ** 2 <= gate[track] ** 2
+    dy = found[:, 0][obj] - expected[:, 0][track]
+    dx = found[:, 1][obj] - expected[:, 1][track]
+    near = np.flatnonzero(dy * dy + dx * dx <= (gate * gate)[track])
     return track[near], obj[near], passed_over

@@ -18,7 +18,7 @@ SHAPE = 6.0
 """Weight of the difference in size, form and direction (Bhattacharyya distance of the moments)."""
 OVERLAP = 6.0
 """Price of no overlap at all, where there are masks."""
-AREA_CAP = 5.0
+AREA_CAP = 3.0
 """A segmentation error can change an area by any amount, so its price has an end."""
 
 
@@ -36,7 +36,7 @@ class Habits:
     """Part of the tracks that end in a frame, away from the border."""
     births: float = 0.005
     """Objects from nowhere in a frame and per place for an object, away from the border."""
-    misses: float = 0.03
+    misses: float = 0.005
     """Part of the objects that are overlooked in a frame and found again later."""
     divisions: float = 0.03
     """Part of the tracks that divide in a frame."""

@@ -1,8 +1,13 @@
 """Divisions: one track, two objects where it was, together as large as it and placed alike.
 
-Two daughters taken together must look like their mother by the very price that a link has, with
-symmetry and touching on top. Mother-daughters triples then compete with the links already found:
-a triple is taken when the group around it gets cheaper, all of the group being assigned anew.
+There are two ways to divide, and a triple has the price of the cheaper one. *Fission*: two
+daughters taken together look like their mother by the very price that a link has, with symmetry
+and touching on top; so bacteria and cells in a sheet divide. *Mitosis*: a condensed mother, often a
+plate, becomes two discs well apart across it, so neither shape nor overlap says anything, but the
+middle, the sizes and the distance do; so nuclei divide.
+
+Mother-daughters triples then compete with the links already found: a triple is taken when the group
+around it gets cheaper, all of the group being assigned anew.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.tracking.assign import solve
 from models.tracking.bodies import Bodies, Ints, Reals, together
@@ -17,12 +23,28 @@ from models.tracking.costs import Habits, price
 
 SISTERS = 6
 """Nearest objects of a track that may be its daughters."""
-SYMMETRY_SD = 0.45
+SYMMETRY_SD = 0.6
 """How much the logarithm of the ratio of the daughters' areas varies."""
 SISTERS_APART = 1.2
 """Distance of daughters in radii of their mother: a disc cut in half gives 0.85, two discs of half
 its area that touch give 1.41."""
 SISTERS_APART_SD = 0.35
+MIDDLE_SD = 0.35
+"""Distance of the middle of two parted daughters from where their mother was, in her radii."""
+PARTED = 2.4
+"""Distance of parted daughters, in radii of one of them; below 2 discs would overlap."""
+PARTED_SD = 0.6
+CONDENSED = 0.3
+"""Logarithm of the daughters' area over that of their mother, who was condensed when last seen."""
+CONDENSED_SD = 0.4
+COMPACT_SD = 0.5
+"""How far from round parted daughters are: logarithm of the ratio of their axes."""
+UNSEEN = 1.0
+"""Price of a division that shape and overlap, which know most where there are masks, do not show."""
+OFF_RADII = 1.6
+"""Farther than this from their mother the middle of two daughters never lies."""
+TOUCH = 2.0
+"""Nor are daughters farther apart than this, in their summed reach."""
 _PASSES = 4
 _DEPTH = 3
 _CROWD = 40
@@ -40,6 +62,11 @@ class Triples:
     second: Ints
     cost: Reals
 
+    def without(self, tracks: NDArray[np.bool_]) -> Triples:
+        """Those whose mother is none of the tracks marked (m,)."""
+        keep = ~tracks[self.mother]
+        return Triples(self.mother[keep], self.first[keep], self.second[keep], self.cost[keep])
+
 
 def possible(
     pairs: tuple[Ints, Ints, Reals, Reals | None],
@@ -47,16 +74,16 @@ def possible(
     found: Bodies,
     steps: Reals,
     habits: Habits,
-    base: float,
     limit: float,
 ) -> Triples:
     """Triples that cost less than ``limit``.
 
     ``pairs`` are rows of tracks and objects, how far apart they are and how much of the track's
-    probes lie in the object. ``base`` is what a division costs at the least.
+    probes lie in the object.
     """
     track, obj, apart, cover = pairs
-    order = np.lexsort((apart, track))
+    # one sort by track, then by distance, which a gate keeps below the next whole number
+    order = np.argsort(track + apart / (2 * apart.max() + 1.0))
     track, obj = track[order], obj[order]
     cover = None if cover is None else cover[order]
     start = np.searchsorted(track, np.arange(len(expected)))
@@ -65,18 +92,23 @@ def possible(
     track, obj, rank = track[near], obj[near], rank[near]
     cover = None if cover is None else cover[near]
     # every object with each later one of the same track
-    first, second = [], []
-    for step in range(1, SISTERS):
-        same = np.flatnonzero(track[step:] == track[:-step]) if step < len(track) else []
-        first.append(np.asarray(same, dtype=np.intp))
-        second.append(np.asarray(same, dtype=np.intp) + step)
-    a, b = np.concatenate(first), np.concatenate(second)
+    a, b = _twos(track)
     mother, one, two = track[a], obj[a], obj[b]
-    # cheap tests first: sizes that cannot add up are most of the triples
-    ratio = (found.area[one] + found.area[two]) / expected.area[mother]
-    halves = found.area[one] / found.area[two]
+    # cheap tests first: pairs that cannot be daughters are most of them
+    large, small = found.area[one], found.area[two]
+    whole = large + small
     known = expected.sized[mother] & found.sized[one] & found.sized[two]
-    fits = ~known | (ratio > 0.4) & (ratio < 3.0) & (halves > 0.25) & (halves < 4.0)
+    ratio = whole / expected.area[mother]
+    fits = (ratio > 0.4) & (ratio < 2.4) & (large < 4 * small) & (small < 4 * large)
+    fits |= ~known
+    y, x = found.place.T
+    off_y = (y[one] * large + y[two] * small) / whole - expected.place[:, 0][mother]
+    off_x = (x[one] * large + x[two] * small) / whole - expected.place[:, 1][mother]
+    reach = OFF_RADII**2 * np.maximum(steps, 1.0) * expected.area / np.pi
+    fits &= off_y * off_y + off_x * off_x < reach[mother]
+    extent = found.reach
+    touch = TOUCH * (extent[one] + extent[two])
+    fits &= (y[one] - y[two]) ** 2 + (x[one] - x[two]) ** 2 < touch * touch
     a, b, mother, one, two = a[fits], b[fits], mother[fits], one[fits], two[fits]
     both = together(found, one, two)
     shared = None if cover is None else cover[a] + cover[b]
@@ -86,9 +118,53 @@ def possible(
     apart = np.hypot(*(found.place[one] - found.place[two]).T) / expected.radius[mother]
     # with shapes the moments of the pair have said so already
     cost += np.where(both.shaped, 0.0, 0.5 * ((apart - SISTERS_APART) / SISTERS_APART_SD) ** 2)
-    cost += 0.5 * (_gap(found, one, two) / GAP_SD) ** 2 + base
+    cost += 0.5 * (_gap(found, one, two) / GAP_SD) ** 2
+    cost = np.minimum(cost, UNSEEN + _mitosis(expected, found, mother, one, two, steps[mother]))
+    cost -= np.log(habits.divisions)
     good = cost < limit
     return Triples(mother[good], one[good], two[good], cost[good])
+
+
+def _mitosis(
+    expected: Bodies, found: Bodies, mother: Ints, one: Ints, two: Ints, steps: Reals
+) -> Reals:
+    """Price of daughters that went apart: middle, distance and sizes, no shape and no overlap."""
+    large, small = found.area[one], found.area[two]
+    whole = large + small
+    radius = expected.radius[mother]
+    share = (large / whole)[:, None]
+    middle = found.place[one] * share + found.place[two] * (1 - share) - expected.place[mother]
+    loose = MIDDLE_SD * np.sqrt(np.maximum(steps, 1.0))
+    off = np.hypot(*middle.T) / radius
+    daughter = np.sqrt(whole / (2 * np.pi))
+    apart = np.hypot(*(found.place[one] - found.place[two]).T) / daughter
+    cost = 0.5 * (off / loose) ** 2 + np.log(2 * loose**2)
+    cost += 0.5 * ((apart - PARTED) / PARTED_SD) ** 2
+    cost += np.log(2 * PARTED * PARTED_SD * np.sqrt(2 * np.pi))
+    growth = np.log(whole / expected.area[mother])
+    uneven = np.log(large / small)
+    sizes = 0.5 * ((growth - CONDENSED) / CONDENSED_SD) ** 2 + 0.5 * (uneven / SYMMETRY_SD) ** 2
+    known = expected.sized[mother] & found.sized[one] & found.sized[two]
+    cost += np.where(known, sizes, 1.0) + np.log(CONDENSED_SD) + np.log(SYMMETRY_SD)
+    for child in (one, two):
+        form = 0.5 * (_log_aspect(found.spread[child]) / COMPACT_SD) ** 2
+        cost += np.where(found.shaped[child], form, 0.5)
+    return np.asarray(cost)
+
+
+def _log_aspect(spread: Reals) -> Reals:
+    """Logarithm of the ratio of the axes (n,) of bodies with second moments (n, 3)."""
+    yy, xx, xy = spread.T
+    mean = (yy + xx) / 2
+    half = np.hypot((yy - xx) / 2, xy)
+    return np.asarray(0.5 * np.log((mean + half) / np.maximum(mean - half, 1e-12)))
+
+
+def _twos(group: Ints) -> tuple[Ints, Ints]:
+    """Places of every two equal entries; equal ones stand together, at most ``SISTERS`` of them."""
+    first = [np.flatnonzero(group[step:] == group[:-step]) for step in range(1, SISTERS)]
+    second = [places + step for step, places in enumerate(first, 1)]
+    return np.concatenate(first), np.concatenate(second)
 
 
 def _gap(found: Bodies, one: Ints, two: Ints) -> Reals:
@@ -99,10 +175,11 @@ def _gap(found: Bodies, one: Ints, two: Ints) -> Reals:
 
     def towards(rows: Ints) -> Reals:
         yy, xx, xy = found.spread[rows].T
-        return 2 * np.sqrt(np.maximum(yy * y * y + xx * x * x + 2 * xy * x * y, 1e-12))
+        along = yy * y * y + xx * x * x + 2 * xy * x * y
+        return np.asarray(2 * np.sqrt(np.maximum(along, 1e-12)))
 
     reach = towards(one) + towards(two)
-    return np.maximum(length / reach - 1.0, 0.0)
+    return np.asarray(np.maximum(length / reach - 1.0, 0.0))
 
 
 @dataclass(slots=True)

@@ -18,6 +18,8 @@ from models.tracking.view import Field
 
 EDGE = 0.03
 """Part of the tracks that end, and of the places that fill, at the border in one frame."""
+NEW_GROUND = 0.3
+"""Objects from nowhere where the stage has moved to: nearly all of them are new to us."""
 SURE = 3.0
 """How much dearer every other choice must be for a link to guide its neighbours."""
 _ROUNDS = 2
@@ -32,6 +34,7 @@ def link(
     values: NDArray[np.integer[Any]],
     labels: NDArray[np.integer[Any]] | None,
     missed: NDArray[np.int32],
+    young: NDArray[np.bool_],
     steps: Reals,
     field: Field,
     habits: Habits,
@@ -62,15 +65,20 @@ def link(
         if not (np.abs(flow).max(initial=0.0) > _STILL * usual):
             break
     end = -np.log(np.where(field.at_border(expected), max(EDGE, habits.ends), habits.ends))
-    birth = -np.log(np.where(field.at_border(found), max(EDGE, habits.births), habits.births))
+    births = np.where(field.at_border(found), max(EDGE, habits.births), habits.births)
+    birth = -np.log(np.where(field.on_new_ground(found), NEW_GROUND, births))
     taken, paid = assign(track, obj, cost, end, birth)
     links = Links(taken, paid, np.full(len(expected), -1, dtype=np.intp))
     if settings.divisions and len(track):
         apart = np.hypot(*(found.place[obj] - expected.place[track]).T)
         triples = possible(
-            (track, obj, apart, cover), expected, found, steps, habits, -float(np.log(habits.divisions)),
+            (track, obj, apart, cover),
+            expected,
+            found,
+            steps,
+            habits,
             float(end.max() + 2 * birth.max()),
-        )  # fmt: skip
+        ).without(young)
         divide(links, triples, (track, obj, cost), end, birth)
     return links, over
 
@@ -90,4 +98,6 @@ def _cover(
     count = (~np.isnan(probes[:, :, 0])).sum(axis=1)
     hits = (here[track] == values[obj][:, None]).sum(axis=1)
     whole = count[track].astype(np.float64)
-    return np.divide(hits, whole, out=np.full(len(track), np.nan), where=whole > 0)
+    share: Reals = np.full(len(track), np.nan)
+    np.divide(hits, whole, out=share, where=whole > 0)
+    return share

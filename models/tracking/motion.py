@@ -17,7 +17,7 @@ from models.tracking.state import Memory
 def sure_pairs(
     track: Ints, obj: Ints, cost: Reals, m: int, n: int, margin: float
 ) -> NDArray[np.bool_]:
-    """Pairs that are the best for both sides, every other choice of either being dearer by margin."""
+    """Pairs that are best for both sides, any other choice of either being dearer by ``margin``."""
     best = np.full(m, np.inf)
     np.minimum.at(best, track, cost)
     best_o = np.full(n, np.inf)
@@ -52,7 +52,8 @@ def common_motion(place: Reals, moved: Reals, where: Reals, size: float) -> Real
     near = at[:, 0], at[:, 1]
     total = sum(weight * table[:, near[0] + dy, near[1] + dx] for dy, dx, weight in _AROUND)
     count, dy_sum, dx_sum = np.asarray(total)
-    return everywhere + np.stack([dy_sum, dx_sum], axis=1) / (count + 1.0)[:, None]
+    local = np.stack([dy_sum, dx_sum], axis=1) / (count + 1.0)[:, None]
+    return np.asarray(everywhere + local, dtype=np.float64)
 
 
 PRIOR_TRACKS = 300.0
@@ -71,10 +72,15 @@ def learn(
     steps: Reals,
     waited: Reals,
     missed: NDArray[np.int32],
+    inner: tuple[NDArray[np.bool_], NDArray[np.bool_]],
 ) -> None:
-    """Update what is usual from this frame's links; medians, so that a wrong one counts little."""
+    """Update what is usual from this frame's links; medians, so that a wrong one counts little.
+
+    ``inner`` tells which tracks and which objects lie where ending and appearing means something:
+    in view, off the border, and on ground that the frame before showed too.
+    """
     rows = np.flatnonzero((links.taken >= 0) & (links.second < 0))
-    _learn_rates(memory, links, len(found), missed)
+    _learn_rates(memory, links, missed, *inner)
     if len(rows) == 0:
         return
     to = links.taken[rows]
@@ -96,15 +102,24 @@ def learn(
         memory.persistence += rate * (repeated - memory.persistence)
 
 
-def _learn_rates(memory: Memory, links: Links, count: int, missed: NDArray[np.int32]) -> None:
-    """How often tracks end, appear and divide; counts of before stand for 100 tracks."""
-    tracks = len(links.taken)
+def _learn_rates(
+    memory: Memory,
+    links: Links,
+    missed: NDArray[np.int32],
+    inner_tracks: NDArray[np.bool_],
+    inner_found: NDArray[np.bool_],
+) -> None:
+    """How often tracks end, appear and divide; counts of before stand for many tracks."""
+    tracks = int(inner_tracks.sum())
     if tracks == 0:
         return
-    divided = int((links.second >= 0).sum())
-    ended = int((links.taken[missed == 0] < 0).sum())
-    back = int((links.taken[missed > 0] >= 0).sum())
-    born = count - int((links.taken >= 0).sum()) - divided
+    divided = int((inner_tracks & (links.second >= 0)).sum())
+    ended = int((inner_tracks & (missed == 0) & (links.taken < 0)).sum())
+    back = int((inner_tracks & (missed > 0) & (links.taken >= 0)).sum())
+    fresh = inner_found.copy()
+    for taken in (links.taken, links.second):
+        fresh[taken[taken >= 0]] = False
+    born = int(fresh.sum())
     rate = tracks / (tracks + PRIOR_TRACKS)
 
     def moved(old: float, now: int, low: float, high: float) -> float:

@@ -12,13 +12,14 @@ from models.errors import PipelineError
 from models.tracking.bodies import PROBES
 from models.tracking.costs import Habits
 
-VERSION = 1
+VERSION = 2
 
 TRACK_DTYPE = np.dtype(
     [
         ("id", np.int64),
         ("seen", np.int32),  # frames in which it was found
         ("missed", np.int32),  # frames since in which it was in view and not found
+        ("daughter", np.bool_),  # it began with a division
         ("clock", np.float64),  # when it was last found, as ``Memory.clock``
         ("place", np.float64, (2,)),  # y, x in world units (µm on the stage, or pixels)
         ("speed", np.float64, (2,)),  # world units in one interval
@@ -53,6 +54,8 @@ class Memory(msgspec.Struct):
     births: float = Habits().births
     misses: float = Habits().misses
     divisions: float = Habits().divisions
+    shown: tuple[tuple[float, float], tuple[float, float]] | None = None
+    """Low and high corner (y, x) of what the last frame showed, in world units."""
     persistence: float = 0.0
     """How much of the last displacement is usually repeated, 0 to 1."""
 

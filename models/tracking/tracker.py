@@ -22,6 +22,9 @@ from models.tracking.linking import link
 from models.tracking.motion import learn
 from models.tracking.view import Field, View
 
+YOUNG_FRAMES = 4
+"""A daughter seen in fewer frames does not divide: sisters that part are not a division each."""
+
 Table = NDArray[np.void]
 Labels = NDArray[np.integer[Any]]
 
@@ -77,15 +80,16 @@ class Tracker:
             found.sized &= whole
             found.shaped &= whole
         expected, last = self._expect(view, steps)
-        field = Field(labels, expected, found)
+        field = Field(labels, expected, found, self._shown_before(view))
         in_view = field.inside(expected.place)
         links, over = link(
             expected,
             found,
-            tracks["probes"] @ view.back.T.astype(np.float32),
+            view.offsets_to_image(tracks["probes"]),
             table["label"],
             labels,
             tracks["missed"],
+            tracks["daughter"] & (tracks["seen"] < YOUNG_FRAMES),
             steps,
             field,
             memory.habits,
@@ -93,7 +97,13 @@ class Tracker:
         )
         self.passed_over += over
         speed = view.vector_to_image(tracks["speed"])
-        learn(memory, links, expected, found, last, speed, steps, waited, tracks["missed"])
+        inner = (
+            in_view & ~field.at_border(expected) & ~field.on_new_ground(expected),
+            ~field.at_border(found) & ~field.on_new_ground(found),
+        )
+        learn(memory, links, expected, found, last, speed, steps, waited, tracks["missed"], inner)
+        (y0, x0), (y1, x1) = view.to_world(field.corners()).tolist()
+        memory.shown = ((y0, x0), (y1, x1))
         probes = probes_of(found, labels, table["label"])
         update = self._publish(links, found, last, probes, view, steps, in_view)
         back = np.empty_like(order)
@@ -113,8 +123,14 @@ class Tracker:
         if memory.frames and view.calibrated != memory.calibrated:
             # places in µm and in pixels cannot be compared: all start anew, under new ids
             self._tracks = self._tracks[:0]
+            memory.shown = None
         memory.calibrated = view.calibrated
         memory.tick(context.seq, context.time_s)
+
+    def _shown_before(self, view: View) -> Reals | None:
+        """What the last frame showed, in the pixels of this one."""
+        shown = self._memory.shown
+        return None if shown is None else view.to_image(np.array(shown))
 
     def _expect(self, view: View, steps: Reals) -> tuple[Bodies, Reals]:
         """Tracks as they should look in this image, and where they were last seen in it."""
@@ -164,11 +180,13 @@ class Tracker:
         known = tracks["seen"][kept, None] > 1
         new["speed"][to] = np.where(known, (moved + tracks["speed"][kept]) / 2, moved)
         new["id"], new["seen"], new["place"] = update.track_id, update.age_frames, place
+        new["daughter"][to] = tracks["daughter"][kept]
+        new["daughter"][update.divided] = True
         new["clock"] = memory.clock
         new["spread"] = view.spread_to_world(found.spread)
         new["shaped"], new["sized"] = found.shaped, found.sized
         new["area"] = found.area * view.scale
-        new["probes"] = probes @ view.turn.T.astype(np.float32)
+        new["probes"] = view.offsets_to_world(probes)
 
         lost = tracks[links.taken < 0]
         lost["missed"] += in_view[links.taken < 0]

@@ -17,13 +17,14 @@ class View:
     def __init__(self, context: ImageContext) -> None:
         self.calibrated = context.px_to_um is not None
         if context.px_to_um is None:
-            self.turn, self.shift = np.eye(2), np.zeros(2)
+            self.turn: Reals = np.eye(2)
+            self.shift: Reals = np.zeros(2)
         else:
             m = np.asarray(context.px_to_um, dtype=np.float64)
             # the affine takes (x, y); places here are (y, x)
             self.turn = np.array([[m[1, 1], m[1, 0]], [m[0, 1], m[0, 0]]])
             self.shift = np.array([m[1, 2], m[0, 2]])
-        self.back = np.linalg.inv(self.turn)
+        self.back: Reals = np.asarray(np.linalg.inv(self.turn), dtype=np.float64)
         self.scale = float(np.abs(np.linalg.det(self.turn)))
         """World area of one pixel."""
 
@@ -39,6 +40,23 @@ class View:
         """(n, 2) world displacements to pixels."""
         return np.asarray(vector @ self.back.T)
 
+    def offsets_to_world(self, offsets: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, k, 2) pixel offsets, as `probes_of` gives them."""
+        return self._offsets(offsets, self.turn)
+
+    def offsets_to_image(self, offsets: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, k, 2) world offsets to pixels."""
+        return self._offsets(offsets, self.back)
+
+    def _offsets(self, offsets: NDArray[np.float32], by: Reals) -> NDArray[np.float32]:
+        if not self.calibrated:
+            return np.ascontiguousarray(offsets)
+        y, x = offsets[..., 0], offsets[..., 1]
+        out = np.empty(offsets.shape, dtype=np.float32)
+        for axis in (0, 1):
+            out[..., axis] = np.float32(by[axis, 0]) * y + np.float32(by[axis, 1]) * x
+        return out
+
     def spread_to_world(self, spread: Reals) -> Reals:
         """Second moments (n, 3)."""
         return _turned(spread, self.turn)
@@ -49,17 +67,30 @@ class View:
 
 
 def _turned(spread: Reals, by: Reals) -> Reals:
-    full = np.stack([spread[:, [0, 2]], spread[:, [2, 1]]], axis=1)
-    new = by @ full @ by.T
-    return np.stack([new[:, 0, 0], new[:, 1, 1], new[:, 0, 1]], axis=1)
+    yy, xx, xy = spread.T
+    (a, b), (c, d) = by.tolist()
+    return np.stack(
+        [
+            a * a * yy + 2 * a * b * xy + b * b * xx,
+            c * c * yy + 2 * c * d * xy + d * d * xx,
+            a * c * yy + (a * d + b * c) * xy + b * d * xx,
+        ],
+        axis=1,
+    )
 
 
 class Field:
     """The rectangle that the image shows, in its pixels."""
 
     def __init__(
-        self, labels: NDArray[np.integer[Any]] | None, expected: Bodies, found: Bodies
+        self,
+        labels: NDArray[np.integer[Any]] | None,
+        expected: Bodies,
+        found: Bodies,
+        shown: Reals | None = None,
     ) -> None:
+        self.shown = shown
+        """(2, 2) low and high corner (y, x) of what the frame before showed, in these pixels."""
         if labels is not None:
             self.low, self.high = np.zeros(2) - 0.5, np.array(labels.shape) - 0.5
             return
@@ -72,6 +103,18 @@ class Field:
     def inside(self, place: Reals) -> NDArray[np.bool_]:
         """(n,) whether places (n, 2) are in the image."""
         return np.asarray(((place >= self.low) & (place <= self.high)).all(axis=1))
+
+    def corners(self) -> Reals:
+        """(2, 2) low and high corner, y and x, pixels."""
+        return np.stack([self.low, self.high])
+
+    def on_new_ground(self, bodies: Bodies) -> NDArray[np.bool_]:
+        """(n,) whether a body reaches beyond what the frame before showed: the stage has moved."""
+        if self.shown is None:
+            return np.zeros(len(bodies), dtype=bool)
+        low, high = self.shown.min(axis=0), self.shown.max(axis=0)
+        margin = np.minimum(bodies.place - low, high - bodies.place).min(axis=1)
+        return np.asarray(margin < bodies.reach)
 
     def at_border(self, bodies: Bodies) -> NDArray[np.bool_]:
         """(n,) whether a body reaches the border, or is beyond it."""
