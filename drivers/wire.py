@@ -136,9 +136,7 @@ class FrameSender:
                 plane = Plane(RAW, 0, height, width, frame.pixels.dtype.name)
                 header = encode_frame(FrameMsg(meta=frame.meta, ring_ns=ring_ns, inline=plane))
                 self._socket.send(header, zmq.NOBLOCK | zmq.SNDMORE)
-                self._socket.send(
-                    np.ascontiguousarray(frame.pixels).data, zmq.NOBLOCK, copy=False
-                )
+                self._socket.send(np.ascontiguousarray(frame.pixels).data, zmq.NOBLOCK, copy=False)
             else:
                 header = encode_frame(FrameMsg(meta=frame.meta, ring_ns=ring_ns, ref=ref))
                 self._socket.send(header, zmq.NOBLOCK)

@@ -42,6 +42,7 @@ class InferReport:
     out: str
     pipeline: str
     engine: EngineInfo
+    movie: bool = False
     frames: int = 0
     objects: int = 0
     tracks: int = 0
@@ -117,7 +118,7 @@ def infer(
         pipeline = stack.enter_context(_opened(settings, given is not None))
         first = work[0]
         engine = pipeline.warm_up(first.shape, first.dtype)
-        report = InferReport(str(out), settings.name, engine)
+        report = InferReport(str(out), settings.name, engine, movie)
         writer: _MovieWriter | _ImageWriter
         writer = _MovieWriter(partial, settings) if movie else _ImageWriter(partial, settings)
         stack.enter_context(writer)
@@ -323,6 +324,8 @@ def _run(
     for one in _with_progress(work, console):
         labels = given.read(one.seq) if given is not None else None
         pixels = one.source.read(one.index)
+        if not report.movie:
+            pipeline.reset()  # images of a folder need not have anything in common
         try:
             result = pipeline.run(pixels, one.context(), labels)
         except ModelError as error:

@@ -30,6 +30,8 @@ class ThresholdSettings(_Settings):
     polarity: Literal["bright", "dark", "auto"] = "auto"
     """``bright``: objects are brighter than the background (fluorescence). ``dark``: darker, as
     bodies in phase contrast are. ``auto`` decides for each frame."""
+    surround_px: Annotated[float, Field(gt=0, le=200)] = 9.0
+    """Dark objects are compared with what lies this far around them: half the width of one."""
     smooth_px: Annotated[float, Field(ge=0, le=20)] = 1.0
     """Width of the Gaussian before the threshold."""
     background: bool = True

@@ -61,6 +61,8 @@ def track_scores(result: Path, truth: Path, truth_table: Path) -> TrackScores:
         matchers = importlib.import_module("traccuracy.matchers")
         metrics = importlib.import_module("traccuracy.metrics")
         run = importlib.import_module("traccuracy").run_metrics
+        # its watchdog thread would outlive the call
+        importlib.import_module("tqdm").tqdm.monitor_interval = 0
     except ImportError as error:
         raise ModelError(
             "track scores need traccuracy, which is not installed; "

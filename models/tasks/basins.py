@@ -8,31 +8,100 @@ to leave it.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 _STEPS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 
 
-def part(
-    height: NDArray[np.float32], mask: NDArray[np.bool_], depth: NDArray[np.float32] | float
-) -> NDArray[np.int32]:
+def part(height: NDArray[np.float32], mask: NDArray[np.bool_], depth: float) -> NDArray[np.int32]:
     """Label image of the hills of ``height`` inside ``mask``.
 
     Parameters
     ----------
     height
-        (y, x) landscape: distance to the background, or brightness.
+        (y, x) landscape, such as the distance to the background.
     mask
         (y, x) where there are objects.
     depth
-        Hills whose saddle lies less than this below the lower summit are one hill. A number, or a
-        value for each pixel, of which the one at the lower summit counts.
+        Hills whose saddle lies less than this below the lower summit are one hill.
 
     Returns
     -------
     (y, x) int32, 0 outside the mask, hills from 1 without gaps, in raster order of their summits.
     """
+
+    def shallow(hills: Hills, lower: int, _: int, saddle: float) -> bool:
+        return hills.top[lower] - saddle < depth
+
+    return _parted(height, mask, shallow)
+
+
+def part_rods(
+    height: NDArray[np.float32], mask: NDArray[np.bool_], along: float, across: float, wider: float
+) -> NDArray[np.int32]:
+    """Label image of the rods of ``height`` inside ``mask``.
+
+    A rod is often brighter here and there along its length, and rods lie side by side with hardly
+    a valley between them. So two hills are one rod when the saddle between them is higher than
+    ``along`` times the lower summit, if together they are no wider than the wider of them, and
+    higher than ``across`` times it if they are ``wider`` times as wide or more; in between in
+    between.
+
+    Parameters and result as for `part`.
+    """
+
+    def one_rod(hills: Hills, lower: int, other: int, saddle: float) -> bool:
+        both = hills.width_of_union(lower, other)
+        ratio = both / max(hills.width(lower), hills.width(other))
+        share = min(max((ratio - 1) / (wider - 1), 0.0), 1.0)
+        return saddle >= (along + (across - along) * share) * hills.top[lower]
+
+    return _parted(height, mask, one_rod)
+
+
+@dataclass(slots=True)
+class Hills:
+    """Hills as they merge: height of the summit, and moments of the ground they cover."""
+
+    top: list[float]
+    moments: NDArray[np.float64]
+    """(n, 6): pixels, and sums of y, x, yy, xx, xy."""
+
+    def width(self, hill: int) -> float:
+        """Minor axis of the ellipse with the same moments, pixels."""
+        return _minor(self.moments[hill])
+
+    def width_of_union(self, one: int, other: int) -> float:
+        """The same of two hills together."""
+        return _minor(self.moments[one] + self.moments[other])
+
+    def join(self, lower: int, higher: int) -> None:
+        """Add the ground of the lower hill to the higher one."""
+        self.moments[higher] += self.moments[lower]
+
+
+Merge = Callable[[Hills, int, int, float], bool]
+
+
+def _minor(moments: NDArray[np.float64]) -> float:
+    n, y, x, yy, xx, xy = moments.tolist()
+    # 1/12: the variance of one pixel, so that a line has a width
+    vy, vx, c = (
+        yy / n - (y / n) ** 2 + 1 / 12,
+        xx / n - (x / n) ** 2 + 1 / 12,
+        xy / n - y * x / n**2,
+    )
+    return 4 * math.sqrt(max((vy + vx) / 2 - math.hypot((vy - vx) / 2, c), 1e-6))
+
+
+def _parted(
+    height: NDArray[np.float32], mask: NDArray[np.bool_], merge: Merge
+) -> NDArray[np.int32]:
     out = np.zeros(mask.shape, dtype=np.int32)
     inside = np.flatnonzero(np.pad(mask, 1))
     if inside.size == 0:
@@ -46,8 +115,10 @@ def part(
     summit = _climb(level, near)
     tops, hill = np.unique(summit, return_inverse=True)
     if len(tops) > 1:
-        allowed = np.full(len(level), depth) if np.isscalar(depth) else np.asarray(depth)[mask]
-        hill = _merge(level, near, hill, level[tops], allowed[tops])
+        y, x = (part.astype(np.float64) for part in np.divmod(inside, width))
+        sums = [np.bincount(hill, weights=w) for w in (y, x, y * y, x * x, x * y)]
+        moments = np.stack([np.bincount(hill).astype(np.float64), *sums], axis=1)
+        hill = _merge(level, near, hill, Hills(level[tops].tolist(), moments), merge)
     out[mask] = hill + 1
     return out
 
@@ -73,31 +144,32 @@ def _merge(
     level: NDArray[np.float32],
     near: NDArray[np.int32],
     hill: NDArray[np.intp],
-    tops: NDArray[np.float32],
-    allowed: NDArray[np.float32],
+    hills: Hills,
+    merge: Merge,
 ) -> NDArray[np.intp]:
-    """Hill numbers after the shallow ones went into their neighbours, from 0 without gaps."""
-    low, high, saddle = _saddles(level, near, hill, len(tops))
-    parent = np.arange(len(tops))
+    """Hill numbers after hills that are one have been joined, from 0 without gaps."""
+    count = len(hills.top)
+    low, high, saddle = _saddles(level, near, hill, count)
+    parent = list(range(count))
 
     def root(k: int) -> int:
         while parent[k] != k:
             parent[k] = parent[parent[k]]
-            k = int(parent[k])
+            k = parent[k]
         return k
 
     # highest saddle first: that is the order in which falling water parts the hills
-    for k in np.argsort(-saddle, kind="stable"):
+    for k in np.argsort(-saddle, kind="stable").tolist():
         a, b = root(int(low[k])), root(int(high[k]))
         if a == b:
             continue
-        if (tops[a], -a) < (tops[b], -b):
+        if (hills.top[a], -a) < (hills.top[b], -b):
             a, b = b, a
-        if tops[b] - saddle[k] < allowed[b]:
+        if merge(hills, b, a, float(saddle[k])):
             parent[b] = a
-    roots = np.array([root(k) for k in range(len(tops))])
-    _, number = np.unique(roots, return_inverse=True)
-    return number[hill]
+            hills.join(b, a)
+    _, number = np.unique([root(k) for k in range(count)], return_inverse=True)
+    return np.asarray(number[hill])
 
 
 def _saddles(

@@ -111,4 +111,4 @@ def middle(image: NDArray[Any], size_px: int = 256) -> NDArray[Any]:
 def noise_after(image: NDArray[Any], sigma_px: float) -> float:
     """Standard deviation that the pixel noise of ``image`` has left after ``smooth``."""
     left = 1.0 if sigma_px <= 0.05 else float(np.sum(gaussian_kernel(sigma_px) ** 2))
-    return left * noise_variance(middle(image)) ** 0.5
+    return left * float(np.sqrt(noise_variance(middle(image))))

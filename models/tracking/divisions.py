@@ -40,7 +40,7 @@ CONDENSED_SD = 0.4
 COMPACT_SD = 0.5
 """How far from round parted daughters are: logarithm of the ratio of their axes."""
 UNSEEN = 1.0
-"""Price of a division that shape and overlap, which know most where there are masks, do not show."""
+"""Price of a division that shape and overlap, which know most where there are masks, do not see."""
 OFF_RADII = 1.6
 """Farther than this from their mother the middle of two daughters never lies."""
 TOUCH = 2.0

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from models.training.colony import draw_colony
+from models.training.crowding import pale, paste
 from models.training.data import Pair
 from models.training.targets import targets_from_labels
 from models.training.views import normalise
@@ -34,6 +36,10 @@ class Augment:
     """Share of crops with contrast inverted; for phase contrast only."""
     noise: float = 0.08
     """Largest noise, in units of the image's range."""
+    crowd_share: float = 0.0
+    """Share of crops made more crowded and paler; for phase contrast only."""
+    drawn_share: float = 0.0
+    """Share of crops that are drawn colonies of rods."""
     debris_share: float = 0.1
     """Share of crops with bright specks that belong to no object."""
 
@@ -142,7 +148,20 @@ def make_crop(
     low, high = how.far if rng.random() < how.far_share else how.near
     aim = how.diameter_px / max(pair.diameter_px, 4.0)
     scale = float(np.clip(aim * np.exp(rng.uniform(np.log(low), np.log(high))), 0.15, 6.0))
-    image, labels, valid = _cut(pair, size, scale, rng, rotate and rng.random() < 0.5)
+    turned = rotate and rng.random() < 0.5
+    if rng.random() < how.drawn_share:
+        drawn, labels = draw_colony(size, pair.diameter_px * scale, rng)
+        image = torch.from_numpy(drawn)[None, None]
+        return Crop(
+            _light(image, rng, how).contiguous(),
+            torch.from_numpy(targets_from_labels(labels)),
+            torch.ones(size, size),
+        )
+    image, labels, valid = _cut(pair, size, scale, rng, turned)
+    if rng.random() < how.crowd_share:
+        other, other_labels, _ = _cut(pair, size, scale, rng, rotate)
+        counts, labels = paste(image[0, 0].numpy(), labels, other[0, 0].numpy(), other_labels, rng)
+        image = torch.from_numpy(pale(counts, labels, rng))[None, None]
     return Crop(
         _light(image, rng, how).contiguous(), torch.from_numpy(targets_from_labels(labels)), valid
     )

@@ -43,8 +43,9 @@ which costs agreement at an overlap of 0.75. Nuclei far smaller than 8 px cannot
     + """
 ## Trained on
 Frames 0 to 15 of one movie of growing *E. coli* in phase contrast (`data/bacteria` of
-`bentaculum/divisualisation`, first published by van Vliet et al. 2018; MIT), turned, scaled,
-inverted and changed in light and noise.
+`bentaculum/divisualisation`, first published by van Vliet et al. 2018; MIT), turned, scaled, made
+more crowded and changed in light and noise; and drawn colonies of packed rods
+(`models/training/colony.py`).
 
 Held out: `later`, frames 16 to 31 of the same movie, where the colony is more crowded than
 anything trained on. It is the same sample and the same microscope: nothing is known yet of how well

@@ -14,6 +14,7 @@ from models.errors import ModelError, PipelineError
 from models.training.cards import SUMMARIES, TEXTS
 from models.training.evaluate import evaluate, table, write_card
 from models.training.export import export_onnx, load_net
+from models.training.graph import Grouping
 from models.training.net import STRIDE, count_weights
 from models.training.train_segment import (
     TrainSegmentSettings,
@@ -21,6 +22,9 @@ from models.training.train_segment import (
     train,
     training_pairs,
 )
+
+GROUPING = {"nuclei": Grouping(), "bacteria": Grouping(hops=4)}
+"""Long rods need more steps: the first from a pole lands well short of the middle."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,7 +57,7 @@ def export_and_score(settings: TrainSegmentSettings) -> Path:
     """
     checkpoint = settings.out / "checkpoint.pt"
     net, state = load_net(checkpoint), load_checkpoint(checkpoint)
-    path = export_onnx(net, settings.out / f"{settings.task}.onnx")
+    path = export_onnx(net, settings.out / f"{settings.task}.onnx", GROUPING[settings.task])
     diameter_px = float(state["augment"]["diameter_px"])
     front: dict[str, str | float | int] = {
         "name": settings.task,

@@ -55,7 +55,7 @@ class TrainSegmentSettings(BaseModel):
 
 def _augment(task: str) -> Augment:
     if task == "bacteria":
-        return Augment(diameter_px=24.0, near=(0.55, 1.6), far_share=0.15, invert_share=0.2)
+        return Augment(near=(0.6, 1.8), far_share=0.1, crowd_share=0.5, drawn_share=0.4)
     return Augment()
 
 

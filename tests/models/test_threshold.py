@@ -98,7 +98,7 @@ def test_dark_bodies_with_a_bright_halo() -> None:
         image[far < 1.5] = 190
         image[far < 1] = 30
     noisy = np.random.default_rng(0).normal(image, 4).clip(0, 255).astype(np.uint8)
-    assert guess_polarity(noisy.astype(np.float32)) == "dark"
+    assert guess_polarity(noisy.astype(np.float32), noise=4.0) == "dark"
     labels, _ = segment(noisy, SETTINGS)
     assert labels.max() == 2
     assert labels[60, 60] > 0

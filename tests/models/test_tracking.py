@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from motion_scenes import Shot, discs, follow, lattice, mixed_up, points
 
 from models.errors import PipelineError
 from models.result import OBJECT_DTYPE, ImageContext
 from models.settings import TrackSettings
 from models.tracking import Tracker
-from motion_scenes import Shot, discs, follow, lattice, mixed_up, points
 
 
 def wandering(frames: int, count: int = 60, seed: int = 0, step: float = 2.0) -> list[Shot]:
@@ -41,11 +41,10 @@ def test_ids_last_for_points_alone() -> None:
 
 
 def test_fast_steady_motion_is_foreseen() -> None:
-    places, shots = lattice(30, 60.0, 2), []
+    places = lattice(30, 60.0, 2)
     speed = np.random.default_rng(2).normal(0, 1, places.shape)
     speed *= 6 / np.linalg.norm(speed, axis=1, keepdims=True)
-    for frame in range(10):
-        shots.append(points(places + frame * speed, np.arange(30), area=200))
+    shots = [points(places + frame * speed, np.arange(30), area=200) for frame in range(10)]
     assert mixed_up(shots, follow(shots)) == 0
 
 
@@ -274,7 +273,9 @@ def test_all_replaced_at_once() -> None:
 
 def test_memory_stays_flat() -> None:
     tracker = Tracker(TrackSettings(max_tracks=100))
-    shots = [discs(lattice(4, 40.0, seed), np.full(4, 9.0), np.arange(4), (90, 90)) for seed in (0, 1)]
+    shots = [
+        discs(lattice(4, 40.0, seed), np.full(4, 9.0), np.arange(4), (90, 90)) for seed in (0, 1)
+    ]
 
     def run(first: int, frames: int) -> None:
         for seq in range(first, first + frames):
