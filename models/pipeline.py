@@ -191,7 +191,10 @@ class Pipeline:
             nothing = np.zeros(0, dtype=OBJECT_DTYPE)
             return PipelineResult(context.seq, empty, nothing, denoised, stage_ms)
         with _timed(stage_ms, "segment"):
-            found, confidence = self._labels(pixels if denoised is None else denoised, labels)
+            chosen = pixels
+            if denoised is not None and self.settings.segment_on == "denoised":
+                chosen = denoised
+            found, confidence = self._labels(chosen, labels)
         with _timed(stage_ms, "measure"):
             # counts are measured on the raw image: a denoised one is for looking at
             objects = measure(found, pixels, confidence, context)

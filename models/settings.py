@@ -78,5 +78,7 @@ class PipelineSettings(_Settings):
     name: str
     denoise: GaussianSettings | None = None
     segment: SegmentSettings | None = None
+    segment_on: Literal["raw", "denoised"] = "denoised"
+    """Which image is segmented where there is a denoised one; the other is for looking at."""
     track: TrackSettings | None = None
     """Needs ``segment`` (or label images from a file)."""

@@ -221,7 +221,7 @@ def test_demo_does_what_it_promises() -> None:
     settings = load_experiment("demo")
     rule = settings.rules[0]
     assert settings.rig.driver == "simulated"
-    assert settings.pipeline.name == "nuclei"
+    assert settings.pipeline.name == "nuclei-preview"
     assert (rule.when, rule.then.frames, rule.then.rate_factor) == ("divided", 12, 4)
     assert (rule.cooldown_s, rule.max_firings) == (3, 5)
 

@@ -245,3 +245,21 @@ def test_loading_the_package_loads_no_engine() -> None:
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("segment_on", ["raw", "denoised"])
+def test_what_is_segmented_can_be_chosen(segment_on: str) -> None:
+    image = np.random.default_rng(0).poisson(4, (96, 96)).astype(np.uint16)
+    image[30:50, 30:50] += 60
+    settings = {
+        "name": "chosen",
+        "denoise": {"sigma_px": 6.0},
+        "segment": {"kind": "threshold", "polarity": "bright"},
+        "segment_on": segment_on,
+    }
+    with load_pipeline(settings) as pipeline:
+        result = pipeline.run(image, ImageContext(0, 0.0))
+    assert result.denoised is not None
+    largest = int(result.objects["area_px"].max())
+    # A Gaussian of 6 px washes the 20 px square out; the raw one keeps its size.
+    assert (abs(largest - 400) < 60) == (segment_on == "raw")
