@@ -26,20 +26,18 @@ from drivers import (
 )
 from drivers.sharedmem import sweep
 from live.acquire import Acquisition, Outlets, Pace
-from live.children import ChildSpec
+from live.childspecs import child_specs
 from live.decider import Decider
 from live.errors import ExitCode, Problem, SettingsProblems
 from live.journal import Journal
 from live.ledger import Ledger
 from live.messages import (
-    Configure,
     ConfigureDisplay,
     Fault,
     Message,
     Ready,
     Result,
     Stop,
-    pipeline_to_json,
 )
 from live.outcome import Outcome
 from live.plan import Plan
@@ -58,7 +56,6 @@ from models import EngineInfo
 
 WARM_UP_TIMEOUT_S = 180.0
 LAST_ANSWERS_S = 5.0
-RESULT_RING_MB = 128.0
 
 
 class Session:
@@ -165,7 +162,13 @@ class Session:
             )
             supervisor = Supervisor(
                 context,
-                self._children(decider, image, analysis, view),
+                child_specs(
+                    self._settings,
+                    image,
+                    analysis.address,
+                    lambda: decider.state,
+                    self._window(view),
+                ),
                 on_message=lambda role, message: self._heard(
                     role, message, decider, log, board, supervisor
                 ),
@@ -231,34 +234,15 @@ class Session:
         channels = self._settings.plan.channels
         return channels[0].config if channels else ""
 
-    def _children(
-        self, decider: Decider, image: ImageFormat, analysis: FrameSender, view: FrameSender | None
-    ) -> list[ChildSpec]:
-        inference = self._settings.inference
-
-        def configure() -> Message:
-            return Configure(
-                pipeline=pipeline_to_json(self._settings.pipeline),
-                frames=analysis.address,
-                policy=inference.policy,
-                height=image.height,
-                width=image.width,
-                dtype=image.dtype,
-                state=decider.state,
-                ring_mb=max(RESULT_RING_MB, 8 * image.height * image.width * 4 / 2**20),
-                send_denoised=self._settings.record.denoised or not self._headless,
-            )
-
-        specs = [ChildSpec("inference", "live.inference", configure)]
-        if view is not None:
-            shown = ConfigureDisplay(
-                frames=view.address,
-                title=f"Parfocal: {self._settings.name}",
-                offscreen=self._offscreen,
-                screenshot=str(self._folder.picture),
-            )
-            specs.append(ChildSpec("display", "live.window", lambda: shown))
-        return specs
+    def _window(self, view: FrameSender | None) -> ConfigureDisplay | None:
+        if view is None:
+            return None
+        return ConfigureDisplay(
+            frames=view.address,
+            title=f"Parfocal: {self._settings.name}",
+            offscreen=self._offscreen,
+            screenshot=str(self._folder.picture),
+        )
 
     # --- during -----------------------------------------------------------------------------
 
