@@ -48,8 +48,10 @@ more crowded and changed in light and noise; and drawn colonies of packed rods
 (`models/training/colony.py`).
 
 Held out: `later`, frames 16 to 31 of the same movie, where the colony is more crowded than
-anything trained on. It is the same sample and the same microscope: nothing is known yet of how well
-the weights do on another one. Reproduce with
+anything trained on. No label of theirs was trained on, but the drawing of pale, packed colonies and
+the number of hops were designed after looking at these frames, so the figures are those of
+development and not of an untouched test. It is the same sample and the same microscope: nothing is
+known yet of how well the weights do on another one. Reproduce with
 `parfocal models train --task bacteria --data FOLDER --out FOLDER --minutes {minutes:g}`.
 
 ## Limits
