@@ -74,6 +74,9 @@ class MarksItem(QGraphicsItem):
     ) -> None:
         """Draw tails, rings and ids; called by Qt."""
         marks = self._marks
+        # Cells that a stage move has put out of view keep their tails, which belong to no pixel.
+        painter.save()
+        painter.setClipRect(self._rect)
         if self._paths and self.show_tails:
             painter.save()
             painter.translate(marks.tail_x_px, marks.tail_y_px)
@@ -100,6 +103,7 @@ class MarksItem(QGraphicsItem):
             for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
                 inner = QPointF(x + dx * 0.8 * radius, y + dy * 0.8 * radius)
                 painter.drawLine(inner, QPointF(x + dx * 1.25 * radius, y + dy * 1.25 * radius))
+        painter.restore()
         if marks.objects is not None:
             self._draw_ids(painter, marks.objects, marks, widget)
 
