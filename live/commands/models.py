@@ -48,17 +48,25 @@ def train(
     minutes: Annotated[float, typer.Option("--minutes", help="Wall-clock time in all.")] = 30.0,
     threads: Annotated[int, typer.Option("--threads", help="CPU threads.")] = 1,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
-    seed: Annotated[int, typer.Option("--seed")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Of crops and augmentation.")] = 1,
+    low_precision: Annotated[
+        bool,
+        typer.Option("--low-precision", help="Train in bfloat16: faster on CPUs that have it."),
+    ] = False,
+    export_only: Annotated[
+        bool, typer.Option("--export-only", help="Export and score the checkpoint as it is.")
+    ] = False,
 ) -> None:
-    """Train a segmentation network on your own pictures (needs the extra "train").
+    """Train a segmentation network, export it as ONNX and score it on held-out images.
 
-    Can be stopped at any time, and goes on from its last checkpoint.
+    Needs the extra "train". Can be stopped at any time, and goes on from its last checkpoint.
     """
     if find_spec("torch") is None:
         raise UsageError(
             "training needs torch, which is not installed: pip install 'parfocal[train]'"
         )
     from live.validation import checked
+    from models.training.command import export_and_score
     from models.training.train_segment import TrainSegmentSettings
     from models.training.train_segment import train as train_segment
 
@@ -70,9 +78,13 @@ def train(
         "threads": threads,
         "device": device,
         "seed": seed,
+        "low_precision": low_precision,
     }
     settings, problems = checked(TrainSegmentSettings, given)
     if settings is None:
         raise UsageError("; ".join(f"--{problem}" for problem in problems))
-    checkpoint = train_segment(settings)
-    console().print(f"Checkpoint: {checkpoint}", markup=False, soft_wrap=True)
+    if not export_only:
+        train_segment(settings)
+    elif not (settings.out / "checkpoint.pt").is_file():
+        raise UsageError(f"--export-only: {settings.out} holds no checkpoint.pt; train first")
+    console().print(f"Weights: {export_and_score(settings)}", markup=False, soft_wrap=True)
