@@ -8,7 +8,7 @@ the log can say why nothing happened.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -51,12 +51,26 @@ class Decision:
     decided_ns: int
 
 
+WATCHED_FRAMES = 8
+"""Frames after a division in which its daughters must part, or it is taken for a flicker."""
+MOST_WATCHED = 1000
+
+
 @dataclass(slots=True)
 class _Memory:
     fired: int = 0
     last_ns: int | None = None
     armed: bool = True
     last_because: str = ""
+    watched: dict[int, _Division] = field(default_factory=dict)
+    """Mother -> her division, while it is not sure."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Division:
+    daughters: tuple[int, ...]
+    left: int
+    """Frames in which it can still become sure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +125,7 @@ class RuleBook:
         for rule in self._rules:
             decisions.extend(
                 self._decide(rule, candidate, meta, shape, age_ms, now_ns)
-                for candidate in _candidates(rule, objects)
+                for candidate in _candidates(rule, self._memory[rule.name], objects)
             )
         return decisions
 
@@ -209,38 +223,67 @@ def held(decision: Decision, why: str) -> Decision:
     return replace(decision, action=Action.HOLD, because=f"{decision.because}; held back: {why}")
 
 
-def _candidates(rule: RuleSettings, objects: NDArray[np.void]) -> list[_Candidate]:
+def _candidates(rule: RuleSettings, memory: _Memory, objects: NDArray[np.void]) -> list[_Candidate]:
     if rule.when == "divided":
-        return _divisions(objects)
+        _watch(memory, objects)
+        return _parted(rule, memory, objects)
     rows = objects[objects["age_frames"] == rule.min_age_frames]
     rows = rows[rows["parent_id"] == 0]
-    return [
-        _Candidate(
-            int(row["track_id"]), (int(row["track_id"]),), float(row["y_px"]), float(row["x_px"]),
-            float(row["y_um"]), float(row["x_um"]), float(row["confidence"]),
-            f"cell {int(row['track_id'])} appeared",
-        )
-        for row in rows
-    ]  # fmt: skip
+    return [_candidate(int(row["track_id"]), "appeared", objects, (int(row["track_id"]),))
+            for row in rows]  # fmt: skip
 
 
-def _divisions(objects: NDArray[np.void]) -> list[_Candidate]:
-    """One candidate a mother, however many daughters are seen."""
+def _watch(memory: _Memory, objects: NDArray[np.void]) -> None:
+    """Take note of new divisions: one a mother, however many daughters are seen."""
     daughters = objects[objects["divided"]]
-    found = []
     for mother in np.unique(daughters["parent_id"]):
-        pair = daughters[daughters["parent_id"] == mother]
-        ids = tuple(int(track) for track in pair["track_id"])
-        found.append(
-            _Candidate(
-                int(mother), ids,
-                float(pair["y_px"].mean()), float(pair["x_px"].mean()),
-                float(pair["y_um"].mean()), float(pair["x_um"].mean()),
-                float(pair["confidence"].min()),
-                f"cell {int(mother)} divided into {' and '.join(map(str, ids))}",
-            )
-        )  # fmt: skip
+        pair = daughters["track_id"][daughters["parent_id"] == mother]
+        ids = tuple(int(track) for track in pair)
+        if len(memory.watched) < MOST_WATCHED:
+            memory.watched[int(mother)] = _Division(ids, WATCHED_FRAMES)
+
+
+def _parted(rule: RuleSettings, memory: _Memory, objects: NDArray[np.void]) -> list[_Candidate]:
+    """Watched divisions whose daughters are apart in this frame; each comes once."""
+    found = []
+    for mother, division in list(memory.watched.items()):
+        rows = objects[np.isin(objects["track_id"], division.daughters)]
+        if _separation(rows) >= rule.min_separation:
+            del memory.watched[mother]
+            names = " and ".join(map(str, division.daughters))
+            found.append(_candidate(mother, f"divided into {names}", rows, division.daughters))
+        elif division.left <= 1:
+            del memory.watched[mother]
+        else:
+            memory.watched[mother] = replace(division, left=division.left - 1)
     return found
+
+
+def _separation(rows: NDArray[np.void]) -> float:
+    """Distance of the two farthest daughters in the sum of their radii; 0 unless both are there."""
+    if len(rows) < 2:
+        return 0.0
+    y, x = rows["y_px"].astype(float), rows["x_px"].astype(float)
+    apart = np.hypot(y[:, None] - y[None, :], x[:, None] - x[None, :])
+    one, two = np.unravel_index(int(apart.argmax()), apart.shape)
+    radius = np.sqrt(rows["area_px"].astype(float) / np.pi)
+    return float(apart[one, two] / max(radius[one] + radius[two], 1e-9))
+
+
+def _candidate(
+    track: int, what: str, objects: NDArray[np.void], evidence: tuple[int, ...]
+) -> _Candidate:
+    rows = objects[np.isin(objects["track_id"], evidence)]
+    return _Candidate(
+        track_id=track,
+        objects=evidence,
+        y_px=float(rows["y_px"].mean()),
+        x_px=float(rows["x_px"].mean()),
+        y_um=float(rows["y_um"].mean()),
+        x_um=float(rows["x_um"].mean()),
+        confidence=float(rows["confidence"].min()),
+        what=f"cell {track} {what}",
+    )
 
 
 def _guard(

@@ -67,6 +67,9 @@ class RuleSettings(_Settings):
     """Objects that the segmentation is less sure of do not count."""
     min_age_frames: int = Field(default=1, ge=1)
     """``appeared`` only: wait until the object was seen in this many frames; 1 acts at once."""
+    min_separation: float = Field(default=1.1, ge=0, le=10)
+    """For ``divided``: act once the centres of the two daughters are this far apart, in the sum of
+    their radii. A cell that a flickering outline cuts in two never gets there; 0 acts at once."""
     edge_margin_px: float = Field(default=0.0, ge=0)
     """Objects whose centre is closer than this to the border of the image do not count."""
     cooldown_s: float = Field(default=0.0, ge=0)

@@ -58,6 +58,33 @@ def test_a_division_fires_once_for_both_daughters_and_says_why():
     assert decision.evidence_age_ms == pytest.approx(3.0)
 
 
+def test_a_division_counts_once_the_daughters_part():
+    """At first two halves of one outline; the rule waits until they are two cells."""
+    book = RuleBook([rule(min_separation=1.1)])
+
+    def seen(seq: int, half_px: float) -> list[Action]:
+        rows = daughters()
+        for row, side in zip(rows, (-1, 1), strict=True):
+            row |= {"y_px": 50 + side * half_px, "area_px": 78.5, "divided": seq == 5}
+            row |= {"age_frames": seq - 4, "parent_id": 3 if seq == 5 else 0}
+        return [d.action for d in book.judge(table(*rows), meta(seq), SHAPE, seq * MS)]
+
+    assert seen(5, 4.0) == []  # 8 px apart, radii of 5 px: 0.8
+    assert seen(6, 5.0) == []
+    assert seen(7, 6.0) == [Action.BURST]
+    assert seen(8, 9.0) == []
+
+
+def test_an_outline_that_flickers_in_two_halves_never_counts():
+    book = RuleBook([rule()])
+    for seq in range(5, 60):
+        rows = daughters(first=100 + 2 * seq, mother=seq)
+        for row, side in zip(rows, (-1, 1), strict=True):
+            row |= {"y_px": 50 + side * 4.0, "area_px": 78.5, "divided": seq % 3 == 0}
+        objects = table(*rows) if seq % 3 else table(rows[0])
+        assert book.judge(objects, meta(seq), SHAPE, seq * MS) == []
+
+
 def test_nothing_seen_nothing_decided():
     assert RuleBook([rule()]).judge(table(), meta(), SHAPE, 0) == []
     assert RuleBook([rule()]).judge(table({"track_id": 4}), meta(), SHAPE, 0) == []
