@@ -1,7 +1,6 @@
 """One run from beginning to end: opens everything in order, images, and adds up what came of it.
 
-This is the rig process. It never imports torch, TensorRT or Qt; the inference process and the
-window are children that may die without harm to imaging and recording.
+This is the rig process: no torch, TensorRT or Qt. Inference and window are children that may die.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import useq
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drivers import open_rig
 from live.configfiles import config_folder, shipped
 from live.didyoumean import key_problems, nearest
 from live.errors import SettingsProblems
@@ -294,3 +295,10 @@ def test_one_wrong_letter_is_always_found_and_mended(name: str, place: int, lett
 def test_no_unknown_key_gets_through(plan: dict[str, object]) -> None:
     found = {p.key for p in key_problems(useq.MDASequence, plan)}
     assert {(key,) for key in plan if key not in NAMES} <= found
+
+
+def test_the_demo_camera_that_ships_gives_a_picture_and_no_black_frame() -> None:
+    with open_rig(load_rig("demo-camera")) as rig:
+        pixels = rig.snap().pixels
+    assert pixels.shape == (2048, 2048)
+    assert pixels.std() > 100
