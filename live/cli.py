@@ -15,9 +15,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from live.commands.bench import bench
-from live.commands.files import infer, score
 from live.commands.imaging import check, demo, run
+from live.commands.infer import infer
 from live.commands.models import models_app
+from live.commands.score import score
 from live.errors import exit_code_of, is_users_own, message_of, traceback_of
 
 _ISSUES = "this is a fault of parfocal; please report it with the output of --debug"

@@ -5,7 +5,7 @@ Importing this package is cheap: tasks and engines are imported when a pipeline 
 
 from models.errors import EngineError, ImageError, ModelError, PipelineError
 from models.pipeline import Pipeline, load_pipeline
-from models.result import OBJECT_DTYPE, EngineInfo, ImageContext, PipelineResult
+from models.result import OBJECT_DTYPE, EngineInfo, ImageContext, PipelineResult, Verdict
 from models.settings import PipelineSettings
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "PipelineError",
     "PipelineResult",
     "PipelineSettings",
+    "Verdict",
     "load_pipeline",
 ]

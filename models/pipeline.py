@@ -1,4 +1,4 @@
-"""A pipeline: pixels in, objects out. Denoise, segment, measure, track, in this order.
+"""A pipeline: pixels in, objects out. Denoise, segment, measure, classify, check, track.
 
 The same code runs live and over files, so the same input gives the same labels and ids.
 """
@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from models.errors import EngineError, ImageError, PipelineError
 from models.result import OBJECT_DTYPE, EngineInfo, ImageContext, PipelineResult
-from models.settings import NetworkSettings, PipelineSettings, ThresholdSettings
+from models.settings import NetworkSettings, PipelineSettings, ThresholdSettings, TrustSettings
 
 if TYPE_CHECKING:
+    from models.tasks.classify import Classifier
+    from models.tasks.trust import Doubter
     from models.tracking import Tracker
 
 STATE_VERSION = 1
@@ -92,6 +94,8 @@ class Pipeline:
         self.settings = settings
         self._stack = ExitStack()
         self._segmenter: Segmenter | None = None
+        self._classifier: Classifier | None = None
+        self._doubter: Doubter | None = None
         self._tracker: Tracker | None = None
         self._open = False
 
@@ -100,6 +104,12 @@ class Pipeline:
         with ExitStack() as stack:
             if self.settings.segment is not None:
                 self._segmenter = stack.enter_context(_segmenter(self.settings.segment))
+            if self.settings.classify is not None:
+                from models.tasks.classify import Classifier
+
+                self._classifier = stack.enter_context(Classifier(self.settings.classify))
+            if self.settings.trust is not None:
+                self._doubter = _doubter(self.settings.trust, self._segmenter)
             self._stack = stack.pop_all()
         self._open = True
         self.reset()
@@ -108,7 +118,7 @@ class Pipeline:
     def __exit__(self, *exc: object) -> None:
         """Let engine and tracker go. Safe to call twice."""
         self._open = False
-        self._segmenter = self._tracker = None
+        self._segmenter = self._classifier = self._doubter = self._tracker = None
         self._stack.close()
 
     @property
@@ -122,6 +132,8 @@ class Pipeline:
         self._check_open()
         if self._segmenter is not None:
             self._segmenter.reset()
+        if self._doubter is not None:
+            self._doubter.reset()
         if self.settings.track is not None:
             from models.tracking import Tracker
 
@@ -198,12 +210,23 @@ class Pipeline:
         with _timed(stage_ms, "measure"):
             # counts are measured on the raw image: a denoised one is for looking at
             objects = measure(found, pixels, confidence, context)
+        if self._classifier is not None:
+            with _timed(stage_ms, "classify"):
+                named = self._classifier.classify(pixels, found, objects)
+                objects["class_id"], objects["class_probability"] = named
+        verdict = None
+        if self._doubter is not None and labels is None:
+            with _timed(stage_ms, "trust"):
+                verdict = self._doubter.check(chosen, found, objects, context.seq)
         if self._tracker is not None:
             with _timed(stage_ms, "track"):
                 update = self._tracker.update(objects, found, context)
                 for name in ("track_id", "parent_id", "age_frames", "divided", "speed_px"):
                     objects[name] = getattr(update, name)
-        return PipelineResult(context.seq, compact(found), objects, denoised, stage_ms)
+        classes = () if self._classifier is None else self._classifier.classes
+        return PipelineResult(
+            context.seq, compact(found), objects, denoised, stage_ms, classes, verdict
+        )
 
     def _labels(self, pixels: NDArray[Any], labels: NDArray[np.integer[Any]] | None) -> Segmented:
         from models.tasks.measure import compact
@@ -294,6 +317,15 @@ def _segmenter(settings: ThresholdSettings | NetworkSettings) -> Segmenter:
         settings.model, settings.engine, settings.threads, settings.precision
     )
     return segmenter
+
+
+def _doubter(settings: TrustSettings, segmenter: Segmenter | None) -> Doubter:
+    from models.tasks.network import NetworkSegmenter
+    from models.tasks.trust import Doubter
+
+    if not isinstance(segmenter, NetworkSegmenter):
+        raise PipelineError("trust needs `segment` with a network; give one, or leave `trust` out")
+    return Doubter(settings, segmenter)
 
 
 def _checked(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -31,6 +31,9 @@ OBJECT_DTYPE = np.dtype(
         ("eccentricity", np.float32),
         ("speed_px", np.float32),  # displacement since the frame before, 0 when new
         ("confidence", np.float32),  # 0 to 1
+        ("class_id", np.int16),  # place in the result's ``classes``; -1 where not classified
+        ("class_probability", np.float32),  # of that class; 0 where not classified
+        ("uncertainty", np.float32),  # 0 sure to 1; -1 where the frame was not checked
     ]
 )
 """One row of the object table. Order and names are stable: add, never rename."""
@@ -63,6 +66,23 @@ class EngineInfo:
     """Name and hash of the weights; empty for a classical pipeline."""
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How far an image can be trusted to be of the kind that the networks know."""
+
+    seq: int
+    """The image that was checked; the newest one that was."""
+    strangeness: float
+    """0 as in training, 1 at the limit beyond which the image counts as unlike it."""
+    reason: str
+    """What is unlike, in words for people; empty while nothing is."""
+
+    @property
+    def unlike(self) -> bool:
+        """Whether the image is out of what the networks know."""
+        return self.strangeness > 1.0
+
+
 @dataclass(slots=True)
 class PipelineResult:
     """What a pipeline found in one image. The arrays belong to the caller."""
@@ -76,3 +96,7 @@ class PipelineResult:
     """(y, x), dtype and scale of the input, where the pipeline denoises."""
     stage_ms: dict[str, float] = field(default_factory=dict)
     """Stage name -> milliseconds spent."""
+    classes: tuple[str, ...] = ()
+    """Names that ``class_id`` counts into; empty where the pipeline does not classify."""
+    verdict: Verdict | None = None
+    """The newest check of trust, of this image or an earlier one; None where none is made."""

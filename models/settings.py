@@ -56,6 +56,23 @@ class NetworkSettings(_Settings):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
 
 
+class ClassifySettings(_Settings):
+    """Sorting of objects into classes by a trained network."""
+
+    model: str = "phases"
+    """Name of shipped weights, as ``parfocal models list`` gives it, or path of an ONNX file."""
+    engine: Literal["onnxruntime", "openvino", "auto"] = "onnxruntime"
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+
+
+class TrustSettings(_Settings):
+    """Now and then, a second look: how sure is each object, is the image of a known kind?"""
+
+    every_frames: Annotated[int, Field(ge=1, le=100_000)] = 10
+    """One frame in so many is checked; a check costs about as much as segmenting it again."""
+
+
 class TrackSettings(_Settings):
     """Online tracking with lineage. Lengths are in object sizes, so no setting is in pixels."""
 
@@ -73,12 +90,16 @@ SegmentSettings = Annotated[ThresholdSettings | NetworkSettings, Field(discrimin
 
 
 class PipelineSettings(_Settings):
-    """A pipeline: denoise, then segment, then measure, then track; each stage can be left out."""
+    """A pipeline: denoise, segment, measure, classify, check, track; stages can be left out."""
 
     name: str
     denoise: GaussianSettings | None = None
     segment: SegmentSettings | None = None
     segment_on: Literal["raw", "denoised"] = "denoised"
     """Which image is segmented where there is a denoised one; the other is for looking at."""
+    classify: ClassifySettings | None = None
+    """Needs ``segment`` (or label images from a file)."""
+    trust: TrustSettings | None = None
+    """Needs ``segment`` with a network."""
     track: TrackSettings | None = None
     """Needs ``segment`` (or label images from a file)."""

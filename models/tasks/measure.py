@@ -58,7 +58,9 @@ def measure(
 
     Returns
     -------
-    (n,) of ``OBJECT_DTYPE`` in order of label; the track fields are zero. A new array.
+    (n,) of ``OBJECT_DTYPE`` in order of label; the track fields are zero, and what only other
+    stages know says so (``class_id`` -1 with probability 0, ``uncertainty`` -1). A new
+    array.
     """
     runs = _runs(labels)
     n = int(runs.label.max()) if len(runs.label) else 0
@@ -95,6 +97,8 @@ def measure(
     np.maximum.at(brightest, lab, peaks)
     table["max_intensity"] = brightest[1:]
     table["confidence"] = confidence
+    table["class_id"] = -1
+    table["uncertainty"] = -1.0
     table["y_um"], table["x_um"] = stage_positions(cy, cx, context)
     return table
 

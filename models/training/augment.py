@@ -6,6 +6,7 @@ where they draw an outline.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from models.training.colony import draw_colony
 from models.training.crowding import pale, paste
 from models.training.data import Pair
 from models.training.targets import targets_from_labels
 from models.training.views import normalise
+
+Draw = Callable[[int, float, np.random.Generator], tuple[NDArray[np.float32], NDArray[np.int32]]]
+"""Side in px, median diameter in px and random numbers to picture and labels (side, side).
+
+The picture is about 0 at the darkest and 1 at the brightest of what it shows, as a normalised image
+is; light and noise are changed afterwards like those of a real crop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,9 @@ class Augment:
     crowd_share: float = 0.0
     """Share of crops made more crowded and paler; for phase contrast only."""
     drawn_share: float = 0.0
-    """Share of crops that are drawn colonies of rods."""
+    """Share of crops that are drawn."""
+    draw: Draw | None = None
+    """What draws them."""
     debris_share: float = 0.1
     """Share of crops with bright specks that belong to no object."""
 
@@ -149,8 +157,8 @@ def make_crop(
     aim = how.diameter_px / max(pair.diameter_px, 4.0)
     scale = float(np.clip(aim * np.exp(rng.uniform(np.log(low), np.log(high))), 0.15, 6.0))
     turned = rotate and rng.random() < 0.5
-    if rng.random() < how.drawn_share:
-        drawn, labels = draw_colony(size, pair.diameter_px * scale, rng)
+    if how.draw is not None and rng.random() < how.drawn_share:
+        drawn, labels = how.draw(size, pair.diameter_px * scale, rng)
         image = torch.from_numpy(drawn)[None, None]
         return Crop(
             _light(image, rng, how).contiguous(),

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-SUMMARIES = {
-    "nuclei": "fluorescent nuclei, crowded or sparse, 8 to 16 bit",
-    "bacteria": "rods in phase contrast, single or packed",
-}
-
 _COMMON = """
 ## What it does
 One image in camera counts, (y, x), goes in; a label image (y, x) int32 and the probability of being

@@ -11,20 +11,16 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from models.errors import ModelError, PipelineError
-from models.training.cards import SUMMARIES, TEXTS
+from models.training.cards import TEXTS
 from models.training.evaluate import evaluate, table, write_card
 from models.training.export import export_onnx, load_net
-from models.training.graph import Grouping
 from models.training.net import STRIDE, count_weights
+from models.training.tasks import TASKS, task_named
 from models.training.train_segment import (
     TrainSegmentSettings,
     load_checkpoint,
     train,
-    training_pairs,
 )
-
-GROUPING = {"nuclei": Grouping(), "bacteria": Grouping(hops=4)}
-"""Long rods need more steps: the first from a pole lands well short of the middle."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Train a segmentation network, export it, and score it on held-out images.",
     )
     defaults = TrainSegmentSettings(data=Path(), out=Path())
-    parser.add_argument("--task", choices=sorted(TEXTS), default=defaults.task)
+    parser.add_argument("--task", choices=list(TASKS), default=defaults.task)
     parser.add_argument("--data", type=Path, required=True, help="folder with seg/ and track/")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint, curve and weights")
     parser.add_argument("--minutes", type=float, default=defaults.minutes, help="in all")
@@ -55,14 +51,15 @@ def export_and_score(settings: TrainSegmentSettings) -> Path:
     Path
         The ONNX file.
     """
+    task = task_named(settings.task)
     checkpoint = settings.out / "checkpoint.pt"
     net, state = load_net(checkpoint), load_checkpoint(checkpoint)
-    path = export_onnx(net, settings.out / f"{settings.task}.onnx", GROUPING[settings.task])
-    diameter_px = float(state["augment"]["diameter_px"])
+    path = export_onnx(net, settings.out / f"{settings.task}.onnx", task.grouping)
+    diameter_px = task.augment.diameter_px
     front: dict[str, str | float | int] = {
         "name": settings.task,
         "task": "segment",
-        "summary": SUMMARIES[settings.task],
+        "summary": task.summary,
         "diameter_px": diameter_px,
         "pixel_multiple": STRIDE,
         "licence": "BSD-3-Clause",
@@ -75,7 +72,7 @@ def export_and_score(settings: TrainSegmentSettings) -> Path:
     )
     # the scorer reads the card, so there is one before there are figures
     write_card(path.with_suffix(".md"), front, text, [])
-    scores = evaluate(str(path), training_pairs(settings.task, settings.data))
+    scores = evaluate(str(path), task.pairs(settings.data), task.polarity)
     write_card(path.with_suffix(".md"), front, text, scores)
     Console().print(Markdown(table(scores)))
     return path

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models.training.graph import CountsToLabels, Grouping
+from models.training.gather import Grouping
+from models.training.graph import CountsToLabels
 from models.training.net import HEADS, STRIDE, SegmentNet
 from models.training.train_segment import load_checkpoint
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,14 +20,13 @@ from torch import Tensor
 from models.errors import ModelError
 from models.training.augment import Augment, make_crop
 from models.training.curve import save_curve
-from models.training.data import Pair, nuclei_pairs, pairs_from_tracking
+from models.training.data import Pair
 from models.training.loss import segment_loss
 from models.training.net import SegmentNet, count_weights
+from models.training.tasks import task_named
 from models.training.views import two_views
 
 CHECKPOINT_S = 60.0
-EARLY_FRAMES = 16
-"""Frames of the bacteria movie that are trained on; later ones are held out."""
 
 
 class TrainSegmentSettings(BaseModel):
@@ -36,7 +34,7 @@ class TrainSegmentSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: Literal["nuclei", "bacteria"] = "nuclei"
+    task: str = "nuclei"
     data: Path
     """Folder that holds ``seg/`` and ``track/``."""
     out: Path
@@ -51,21 +49,6 @@ class TrainSegmentSettings(BaseModel):
     low_precision: bool = False
     """bfloat16 inside the convolutions while training; the weights stay float32."""
     seed: int = 1
-
-
-def _augment(task: str) -> Augment:
-    if task == "bacteria":
-        return Augment(near=(0.6, 1.8), far_share=0.1, crowd_share=0.5, drawn_share=0.4)
-    return Augment()
-
-
-def training_pairs(task: str, root: Path) -> list[Pair]:
-    """Pairs of a task, each with the part (``split``) that it belongs to."""
-    if task == "nuclei":
-        return nuclei_pairs(root)
-    folder = root / "track" / "ecoli_early"
-    early, late = range(EARLY_FRAMES), range(EARLY_FRAMES, 1000)
-    return pairs_from_tracking(folder, early) + pairs_from_tracking(folder, late, "later")
 
 
 class Sampler:
@@ -143,7 +126,8 @@ def train(settings: TrainSegmentSettings) -> Path:
     torch.set_num_threads(settings.threads)
     settings.out.mkdir(parents=True, exist_ok=True)
     path = settings.out / "checkpoint.pt"
-    pairs, how = training_pairs(settings.task, settings.data), _augment(settings.task)
+    task = task_named(settings.task)
+    pairs, how = task.pairs(settings.data), task.augment
     torch.manual_seed(settings.seed)
     net = SegmentNet()
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=1e-3)
@@ -175,7 +159,7 @@ def train(settings: TrainSegmentSettings) -> Path:
         state = {
             "net": net.state_dict(), "average": average.net.state_dict(), "step": step,
             "optimiser": optimiser.state_dict(), "spent_s": spent_s, "history": history,
-            "base": net.base, "task": settings.task, "augment": asdict(how),
+            "base": net.base, "task": task.name, "diameter_px": how.diameter_px,
         }  # fmt: skip
         fresh = path.with_suffix(".part")
         torch.save(state, fresh)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="needs the extra parfocal[train]")
 
-from models.training.graph import CountsToLabels, Grouping  # noqa: E402
-from models.training.net import OFFSET_UNIT_PX, SegmentNet  # noqa: E402
+from models.training.gather import Grouping, gather  # noqa: E402
+from models.training.net import OFFSET_UNIT_PX  # noqa: E402
 
 
 def widest(image: NDArray[np.float64], window: int) -> NDArray[np.float64]:
@@ -42,9 +42,7 @@ def grouped(raw: NDArray[np.float32], how: Grouping) -> NDArray[np.int32]:
 
 
 def both(raw: NDArray[np.float32], how: Grouping) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    graph = CountsToLabels(SegmentNet(), how).eval()
-    with torch.no_grad():
-        labels, _ = graph._grouped(torch.from_numpy(raw))
+    labels, _ = gather(torch.from_numpy(raw), how)
     return labels.numpy(), grouped(raw, how)
 
 
@@ -73,9 +71,7 @@ def test_more_objects_than_half_precision_can_number() -> None:
     raw[2:4] = 0.0
     raw[0, :, :] = 9.0
     raw[1, 5::12, 5::12] = 5.0
-    graph = CountsToLabels(SegmentNet()).eval()
-    with torch.no_grad():
-        labels = graph._grouped(torch.from_numpy(raw).half())[0].numpy()
+    labels = gather(torch.from_numpy(raw).half(), Grouping())[0].numpy()
     count = len(range(5, 640, 12)) ** 2
     assert count > 2048
     np.testing.assert_array_equal(np.unique(labels), np.arange(count + 1))

@@ -16,7 +16,8 @@ from models.engines import engines_installed, open_engine  # noqa: E402
 from models.errors import ModelError  # noqa: E402
 from models.training.augment import Augment, make_crop  # noqa: E402
 from models.training.data import make_pair  # noqa: E402
-from models.training.graph import CountsToLabels, Grouping  # noqa: E402
+from models.training.gather import Grouping, gather  # noqa: E402
+from models.training.graph import CountsToLabels  # noqa: E402
 from models.training.net import HEADS, OFFSET_UNIT_PX, SegmentNet, count_weights  # noqa: E402
 from models.training.targets import targets_from_labels  # noqa: E402
 from models.training.train_segment import (  # noqa: E402
@@ -69,7 +70,7 @@ def test_targets_point_to_the_centres() -> None:
 
 def test_grouping_gives_back_the_labels_it_was_told_of() -> None:
     labels = discs()
-    found, probability = CountsToLabels(SegmentNet().eval())._grouped(perfect_raw(labels))
+    found, probability = gather(perfect_raw(labels), Grouping())
     assert found.dtype == torch.int32
     assert same_partition(found.numpy(), labels)
     assert ((probability > 0.5).numpy() == (labels > 0)).all()
@@ -80,13 +81,13 @@ def test_a_plateau_of_equal_heat_gives_one_object() -> None:
     raw = perfect_raw(labels)
     # as low precision does: the upper part of the hill is level
     raw[1] = torch.where(raw[1] > 1.0, 3.0, raw[1])
-    found, _ = CountsToLabels(SegmentNet().eval())._grouped(raw)
+    found, _ = gather(raw, Grouping())
     assert len(np.unique(found.numpy())) - 1 == len(DISCS)
 
 
 def test_an_empty_answer_gives_no_object() -> None:
     raw = torch.full((len(HEADS), 64, 64), -9.0)
-    found, _ = CountsToLabels(SegmentNet().eval())._grouped(raw)
+    found, _ = gather(raw, Grouping())
     assert int(found.max()) == 0
 
 
@@ -200,11 +201,11 @@ BARS = {
 @pytest.mark.parametrize("task", sorted({task for task, _ in BARS}))
 def test_shipped_weights_hold_on_images_never_trained_on(task: str) -> None:
     from models.training.evaluate import evaluate
-    from models.training.train_segment import training_pairs
+    from models.training.tasks import task_named
 
     if not DEVELOPMENT_DATA.is_dir():
         pytest.skip(f"no development data at {DEVELOPMENT_DATA}")
-    for score in evaluate(task, training_pairs(task, DEVELOPMENT_DATA)):
+    for score in evaluate(task, task_named(task).pairs(DEVELOPMENT_DATA)):
         half, strict = BARS.get((task, score.part), (0.0, 0.0))
         assert score.ap50 >= half, score
         assert score.ap75 >= strict, score

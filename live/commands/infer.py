@@ -1,4 +1,4 @@
-"""``parfocal infer`` and ``score``: the live analysis over files, and how good it is."""
+"""``parfocal infer``: the live analysis over files."""
 
 from __future__ import annotations
 
@@ -55,17 +55,3 @@ def infer(
     write_json(json_file, report.to_json())
     for line in report.lines():
         screen.print(line, markup=False, soft_wrap=True)
-
-
-def score(
-    pred: Annotated[Path, typer.Argument(metavar="PRED", help="What the analysis found.")],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="What is really there.")],
-    json_file: JsonFile = None,
-) -> None:
-    """Compare results with the truth: label images, or Cell Tracking Challenge folders."""
-    from live.score import score as score_files
-
-    check_json_target(json_file)
-    report = score_files(pred, truth)
-    write_json(json_file, report.to_json())
-    console().print(report.table())

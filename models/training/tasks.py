@@ -1,0 +1,73 @@
+"""What can be trained: where the pictures come from, how they are changed, what the card says.
+
+To add a task, write its entry here and its text in ``cards.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import ModelError
+from models.training.augment import Augment
+from models.training.colony import draw_colony
+from models.training.data import Pair, nuclei_pairs, pairs_from_tracking
+from models.training.gather import Grouping
+
+EARLY_FRAMES = 16
+"""Frames of the bacteria movie that are trained on; later ones are held out."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentTask:
+    """One kind of picture to train a segmentation network for."""
+
+    name: str
+    summary: str
+    """One line on what it is for, as ``parfocal models list`` shows it."""
+    pairs: Callable[[Path], list[Pair]]
+    """Folder of data to images with their truth, each with the part that it belongs to."""
+    augment: Augment
+    grouping: Grouping
+    polarity: str
+    """Of the classical threshold that it is compared with."""
+
+
+def _bacteria_pairs(root: Path) -> list[Pair]:
+    folder = root / "track" / "ecoli_early"
+    early, late = range(EARLY_FRAMES), range(EARLY_FRAMES, 1000)
+    return pairs_from_tracking(folder, early) + pairs_from_tracking(folder, late, "later")
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        SegmentTask(
+            "nuclei",
+            "fluorescent nuclei, crowded or sparse, 8 to 16 bit",
+            nuclei_pairs,
+            Augment(),
+            Grouping(),
+            "bright",
+        ),
+        SegmentTask(
+            "bacteria",
+            "rods in phase contrast, single or packed",
+            _bacteria_pairs,
+            Augment(
+                near=(0.6, 1.8), far_share=0.1, crowd_share=0.5, drawn_share=0.4, draw=draw_colony
+            ),
+            # long rods need more steps: the first from a pole lands well short of the middle
+            Grouping(hops=4),
+            "dark",
+        ),
+    )
+}
+
+
+def task_named(name: str) -> SegmentTask:
+    """The task of this name; raises ``ModelError`` when there is none."""
+    if name not in TASKS:
+        raise ModelError(f"no task {name!r} to train; there are: {', '.join(TASKS)}")
+    return TASKS[name]
