@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from models.training.crowding import pale, paste
+from models.training.crowding import add_light, pale, paste
 from models.training.data import Pair
 from models.training.targets import targets_from_labels
 from models.training.views import normalise
@@ -44,6 +44,8 @@ class Augment:
     """Largest noise, in units of the image's range."""
     crowd_share: float = 0.0
     """Share of crops made more crowded and paler; for phase contrast only."""
+    overlap_share: float = 0.0
+    """Share of crops with objects of other crops laid over them; for fluorescence only."""
     drawn_share: float = 0.0
     """Share of crops that are drawn."""
     draw: Draw | None = None
@@ -166,6 +168,12 @@ def make_crop(
             torch.ones(size, size),
         )
     image, labels, valid = _cut(pair, size, scale, rng, turned)
+    if rng.random() < how.overlap_share:
+        other, other_labels, _ = _cut(pair, size, scale, rng, rotate)
+        counts, labels = add_light(
+            image[0, 0].numpy(), labels, other[0, 0].numpy(), other_labels, rng
+        )
+        image = torch.from_numpy(counts)[None, None]
     if rng.random() < how.crowd_share:
         other, other_labels, _ = _cut(pair, size, scale, rng, rotate)
         counts, labels = paste(image[0, 0].numpy(), labels, other[0, 0].numpy(), other_labels, rng)

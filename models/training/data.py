@@ -117,6 +117,7 @@ def nuclei_pairs(root: Path, hold_out: bool = True) -> list[Pair]:
 
     Parts: ``train``; ``plate`` (whole groups never trained on); ``image`` (every seventh image of
     the other groups); ``depth16`` (a cell line imaged at 16 bit, never trained on); ``stardist``.
+    Drawn fields are trained on too where there are any, in ``drawn/nuclei``.
     """
     out: list[Pair] = []
     for index, pair in enumerate(pairs_from_folder(root / "seg" / "dsb", "dsb")):
@@ -128,6 +129,9 @@ def nuclei_pairs(root: Path, hold_out: bool = True) -> list[Pair]:
         if "stardist" in pair.name:
             split = "stardist"
         out.append(Pair(pair.name, pair.name, pair.image, pair.labels, pair.diameter_px, split))
+    drawn = root / "drawn" / "nuclei"
+    if drawn.is_dir():
+        out += pairs_from_folder(drawn, "drawn")
     if hold_out:
         return out
     return [

@@ -47,7 +47,7 @@ TASKS = {
             "nuclei",
             "fluorescent nuclei, crowded or sparse, 8 to 16 bit",
             nuclei_pairs,
-            Augment(),
+            Augment(overlap_share=0.35),
             Grouping(),
             "bright",
         ),
