@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from models.training.crowding import add_light, pale, paste
 from models.training.data import Pair
+from models.training.dust import draw_dust
 from models.training.targets import targets_from_labels
 from models.training.views import normalise
 
@@ -52,6 +53,8 @@ class Augment:
     """What draws them."""
     debris_share: float = 0.1
     """Share of crops with bright specks that belong to no object."""
+    dust_share: float = 0.0
+    """Share of crops with dust on them; for phase contrast only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,26 +161,28 @@ def make_crop(
     low, high = how.far if rng.random() < how.far_share else how.near
     aim = how.diameter_px / max(pair.diameter_px, 4.0)
     scale = float(np.clip(aim * np.exp(rng.uniform(np.log(low), np.log(high))), 0.15, 6.0))
-    turned = rotate and rng.random() < 0.5
     if how.draw is not None and rng.random() < how.drawn_share:
-        drawn, labels = how.draw(size, pair.diameter_px * scale, rng)
-        image = torch.from_numpy(drawn)[None, None]
-        return Crop(
-            _light(image, rng, how).contiguous(),
-            torch.from_numpy(targets_from_labels(labels)),
-            torch.ones(size, size),
-        )
-    image, labels, valid = _cut(pair, size, scale, rng, turned)
+        counts, labels = how.draw(size, pair.diameter_px * scale, rng)
+        valid = torch.ones(size, size)
+    else:
+        counts, labels, valid = _from_pair(pair, size, scale, rng, how, rotate)
+    if rng.random() < how.dust_share:
+        counts = counts + draw_dust(size, pair.diameter_px * scale, rng)
+    image = _light(torch.from_numpy(counts)[None, None], rng, how)
+    return Crop(image.contiguous(), torch.from_numpy(targets_from_labels(labels)), valid)
+
+
+def _from_pair(
+    pair: Pair, size: int, scale: float, rng: np.random.Generator, how: Augment, rotate: bool
+) -> tuple[NDArray[np.float32], NDArray[np.int32], Tensor]:
+    """Crop of a real picture, now and then with objects of another crop of it."""
+    image, labels, valid = _cut(pair, size, scale, rng, rotate and rng.random() < 0.5)
+    counts: NDArray[np.float32] = image[0, 0].numpy()
     if rng.random() < how.overlap_share:
         other, other_labels, _ = _cut(pair, size, scale, rng, rotate)
-        counts, labels = add_light(
-            image[0, 0].numpy(), labels, other[0, 0].numpy(), other_labels, rng
-        )
-        image = torch.from_numpy(counts)[None, None]
+        counts, labels = add_light(counts, labels, other[0, 0].numpy(), other_labels, rng)
     if rng.random() < how.crowd_share:
         other, other_labels, _ = _cut(pair, size, scale, rng, rotate)
-        counts, labels = paste(image[0, 0].numpy(), labels, other[0, 0].numpy(), other_labels, rng)
-        image = torch.from_numpy(pale(counts, labels, rng))[None, None]
-    return Crop(
-        _light(image, rng, how).contiguous(), torch.from_numpy(targets_from_labels(labels)), valid
-    )
+        counts, labels = paste(counts, labels, other[0, 0].numpy(), other_labels, rng)
+        counts = pale(counts, labels, rng)
+    return counts, labels, valid

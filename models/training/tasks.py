@@ -56,7 +56,12 @@ TASKS = {
             "rods in phase contrast, single or packed",
             _bacteria_pairs,
             Augment(
-                near=(0.6, 1.8), far_share=0.1, crowd_share=0.5, drawn_share=0.4, draw=draw_colony
+                near=(0.6, 1.8),
+                far_share=0.1,
+                crowd_share=0.5,
+                drawn_share=0.4,
+                draw=draw_colony,
+                dust_share=0.5,
             ),
             # long rods need more steps: the first from a pole lands well short of the middle
             Grouping(hops=4),
