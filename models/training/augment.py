@@ -179,8 +179,11 @@ def _from_pair(
     image, labels, valid = _cut(pair, size, scale, rng, rotate and rng.random() < 0.5)
     counts: NDArray[np.float32] = image[0, 0].numpy()
     if rng.random() < how.overlap_share:
-        other, other_labels, _ = _cut(pair, size, scale, rng, rotate)
-        counts, labels = add_light(counts, labels, other[0, 0].numpy(), other_labels, rng)
+        # dying and dividing cells lie, small and bright, on dim neighbours
+        bright = rng.random() < 0.3
+        smaller, brighter = (rng.uniform(0.45, 0.9), rng.uniform(2.0, 7.0)) if bright else (1, 1)
+        other, other_labels, _ = _cut(pair, size, scale * smaller, rng, rotate)
+        counts, labels = add_light(counts, labels, other[0, 0].numpy(), other_labels, rng, brighter)
     if rng.random() < how.crowd_share:
         other, other_labels, _ = _cut(pair, size, scale, rng, rotate)
         counts, labels = paste(counts, labels, other[0, 0].numpy(), other_labels, rng)

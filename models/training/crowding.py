@@ -66,12 +66,17 @@ def paste(
 
 
 def add_light(
-    image: Image, labels: Labels, other: Image, other_labels: Labels, rng: np.random.Generator
+    image: Image,
+    labels: Labels,
+    other: Image,
+    other_labels: Labels,
+    rng: np.random.Generator,
+    brighter: float = 1.0,
 ) -> tuple[Image, Labels]:
     """Lay objects of another fluorescence crop over this one, so that they touch and overlap.
 
-    Objects come as bright as the usual one here, give or take half; a pixel in two goes to the
-    brighter. Objects that would cover, or be covered by, more than a fifth of their area stay out.
+    Objects come ``brighter`` times as bright as the usual one here, give or take half; a pixel in
+    two goes to the brighter. Objects that would cover, or be covered by, more than a fifth of their area stay out.
 
     Parameters
     ----------
@@ -95,7 +100,7 @@ def add_light(
     ground = float(np.percentile(other, 10))
     bright = max(float(np.median(other[fits])) - ground, 1e-3)
     usual = max(float(np.median(image[labels > 0])) - float(np.percentile(image, 10)), 0.05)
-    gain = usual / bright * float(np.exp(rng.normal(0.0, 0.4)))
+    gain = brighter * usual / bright * float(np.exp(rng.normal(0.0, 0.4)))
     # the soft halo of an object comes along, noise of the ground between does not
     weight = np.clip(box_blur(fits.astype(np.float32), 2) * 2.0, 0.0, 1.0)
     weight[fits] = 1.0
