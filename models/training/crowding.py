@@ -76,7 +76,8 @@ def add_light(
     """Lay objects of another fluorescence crop over this one, so that they touch and overlap.
 
     Objects come ``brighter`` times as bright as the usual one here, give or take half; a pixel in
-    two goes to the brighter. Objects that would cover, or be covered by, more than a fifth of their area stay out.
+    two goes to the brighter. Objects that would cover, or be covered by, more than a fifth of their
+    area stay out.
 
     Parameters
     ----------
