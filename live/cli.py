@@ -38,7 +38,7 @@ for _command, _example in (
     (run, "Example: parfocal run my-experiment.yaml --rig my-microscope.yaml --out day1"),
     (check, "Example: parfocal check my-experiment.yaml"),
     (infer, "Example: parfocal infer movie.tif --movie --pipeline bacteria --out result"),
-    (score, "Example: parfocal score result truth --json scores.json"),
+    (score, "Example: parfocal score result truth --json scores.json --picture worst.png"),
     (bench, "Example: parfocal bench handover --json bench.json"),
 ):
     app.command(epilog=_example)(_command)

@@ -4,32 +4,53 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers import SettingsError, Source, list_frames
+from drivers import SettingsError, list_frames
 from live.ctc import TABLE, table_of
+from live.scorefiles import LABEL_DTYPES, Case, Pair, find_pairs, label_pairs, listed
 from models.scoring import (
     FORMULA,
     Agreement,
     TrackScores,
-    agreement,
     segmentation_accuracy,
     track_scores,
 )
+from models.scoring.instances import TOUCHES, InstanceScores, compare, pooled
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
-LABEL_DTYPES = ("uint8", "uint16", "uint32", "int32", "int64")
-LIMITS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.9)
-_ENDING = re.compile(r"_(labels?|lab|img|images?|masks?|gt)$")
-_IMAGES = {".tif", ".tiff", ".png"}
+T = TypeVar("T")
+
+WORST: Final = 5
+"""Images that the screen lists."""
+DEFINITIONS: Final = {
+    "ap": "TP / (TP + FP + FN)",
+    "precision": "TP / (TP + FP)",
+    "recall": "TP / (TP + FN)",
+    "f1": "2 TP / (2 TP + FP + FN)",
+    "mean_iou": "mean intersection over union of the matched pairs (SQ)",
+    "pq": "SQ x RQ, RQ = F1 (Kirillov et al., CVPR 2019)",
+    "split": f"true objects with an IoU above {TOUCHES} with several predicted ones "
+    "(Caicedo et al., Cytometry A 2019)",
+    "merged": f"predicted objects with an IoU above {TOUCHES} with several true ones",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CaseScore:
+    """Scores of one image."""
+
+    case: Case
+    scores: InstanceScores
 
 
 @dataclass(slots=True)
@@ -40,22 +61,39 @@ class ScoreReport:
     truth: str
     images: int
     instances: list[Agreement] = field(default_factory=list)
+    """Pooled over images, one for each limit of overlap."""
+    split: int = 0
+    merged: int = 0
+    cases: list[CaseScore] = field(default_factory=list)
+    """Each image by itself, in order of name."""
+    notes: list[str] = field(default_factory=list)
+    """What is good to know, one sentence each."""
     tracks: TrackScores | None = None
     seg: float = math.nan
     """SEG of the Cell Tracking Challenge; NaN where there is no truth for it."""
+
+    @property
+    def pooled(self) -> InstanceScores:
+        """Counts of all images together."""
+        return InstanceScores(tuple(self.instances), self.split, self.merged)
+
+    def worst(self, count: int) -> list[CaseScore]:
+        """Images with the lowest AP at the first limit; of equals, those with more errors."""
+
+        def merit(one: CaseScore) -> tuple[float, int]:
+            first = one.scores.at[0]
+            return first.ap, -(first.false + first.missed)
+
+        return sorted(self.cases, key=merit)[:count]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; what could not be computed is null."""
         out: dict[str, Any] = {"pred": self.pred, "truth": self.truth, "images": self.images}
         if self.instances:
             out["formula"] = FORMULA
-            out["ap"] = {f"{one.iou:g}": round(one.ap, 6) for one in self.instances}
-            out["f1"] = {f"{one.iou:g}": round(one.f1, 6) for one in self.instances}
-            out["pq"] = round(self.instances[0].panoptic, 6)
-            out["counts"] = {
-                f"{one.iou:g}": {"tp": one.true, "fp": one.false, "fn": one.missed}
-                for one in self.instances
-            }
+            out["definitions"] = dict(DEFINITIONS)
+            out.update(_values(self.pooled))
+            out["per_image"] = [{"image": c.case.name, **_values(c.scores)} for c in self.cases]
         if self.tracks is not None:
             names = {"TRA": "tra", "DET": "det", "LNK": "lnk", "division_f1": "division_f1"}
             for name, key in names.items():
@@ -67,13 +105,13 @@ class ScoreReport:
                 "fn": self.tracks.divisions_missed,
             }
             out["SEG"] = None if math.isnan(self.seg) else self.seg
+        out["notes"] = list(self.notes)
         return out
 
     def table(self) -> Table:
         """The scores as a table for the screen."""
         from rich.table import Table
 
-        caption = f"{self.images} images"
         if self.tracks is not None:
             table = Table("measure", "value", title=f"{self.pred} against {self.truth}")
             data = self.to_json()
@@ -85,28 +123,59 @@ class ScoreReport:
                 "divisions true, false, missed",
                 f"{counts.divisions_true}, {counts.divisions_false}, {counts.divisions_missed}",
             )
-            table.caption = caption
+            table.caption = f"{self.images} images"
             return table
-        table = Table("IoU", "AP", "F1", "found", "false", "missed")
+        table = _table("IoU", "AP", "precision", "recall", "F1", "PQ", "mean IoU")
+        for name in ("found", "false", "missed"):
+            table.add_column(name, justify="right")
         table.title = f"{self.pred} against {self.truth}"
-        table.caption = f"{caption}; {FORMULA}"
+        table.caption = (
+            f"{_images(self.images)}; {FORMULA}; {self.split} split, {self.merged} merged "
+            f"(IoU above {TOUCHES} with several)"
+        )
         for one in self.instances:
-            counted = (str(one.true), str(one.false), str(one.missed))
-            table.add_row(f"{one.iou:g}", f"{one.ap:.4f}", f"{one.f1:.4f}", *counted)
+            rates = (one.precision, one.recall, one.f1, one.panoptic, one.mean_iou)
+            table.add_row(
+                f"{one.iou:g}", f"{one.ap:.4f}", *(_rate(value) for value in rates),
+                *(str(count) for count in (one.true, one.false, one.missed)),
+            )  # fmt: skip
+        return table
+
+    def worst_table(self) -> Table | None:
+        """The images with the lowest AP; None where there are too few to choose from."""
+        if len(self.cases) < 2:
+            return None
+        first = self.instances[0].iou
+        table = _table("image", f"AP@{first:g}", "AP@0.75")
+        for name in ("found", "false", "missed", "split", "merged"):
+            table.add_column(name, justify="right")
+        table.columns[0].justify = "left"
+        shown = self.worst(WORST)
+        table.title = f"the {len(shown)} worst of {_images(self.images)}"
+        for one in shown:
+            at = {a.iou: a for a in one.scores.at}
+            lowest = at[first]
+            table.add_row(
+                one.case.name, f"{lowest.ap:.3f}", f"{at[0.75].ap:.3f}",
+                *(str(n) for n in (lowest.true, lowest.false, lowest.missed)),
+                str(one.scores.split), str(one.scores.merged),
+            )  # fmt: skip
         return table
 
 
-def score(pred: Path, truth: Path) -> ScoreReport:
+def score(pred: Path, truth: Path, *, console: Console | None = None) -> ScoreReport:
     """Compare results with the truth.
 
     Parameters
     ----------
     pred
-        A label image, a folder of them (``<stem>_labels.tif``), or a folder with
-        ``res_track.txt``.
+        A label image, a stack of them, the OME-Zarr of labels, a folder of label images
+        (``<stem>_labels.tif``), or a folder with ``res_track.txt``.
     truth
         The same kind: ``<stem>_lab.png`` and other endings are matched by their stem; for tracks a
         folder with ``man_track.txt``, such as ``01_GT`` or ``01_GT/TRA``.
+    console
+        Where a progress bar is drawn; None: nowhere.
 
     Raises
     ------
@@ -116,21 +185,100 @@ def score(pred: Path, truth: Path) -> ScoreReport:
     for path in (pred, truth):
         if not path.exists():
             raise SettingsError(f"{path} does not exist")
-    if pred.is_dir() and (pred / TABLE).is_file():
+    if holds_tracks(pred):
         return _score_tracks(pred, truth)
     if truth.is_dir() and table_of(truth) is not None:
         raise SettingsError(f"{truth} holds tracks, but {pred} has no {TABLE} to compare")
-    pairs = _pairs(pred, truth)
+    found = find_pairs(pred, truth)
     report = ScoreReport(str(pred), str(truth), images=0)
-
-    def images() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        for found, true in pairs:
-            for pair in _frame_pairs(found, true):
-                report.images += 1
-                yield pair
-
-    report.instances = agreement(images(), LIMITS)
+    single = 0
+    for pair in with_progress(found.pairs, "Comparing", console):
+        for case, one, other in label_pairs(pair):
+            report.cases.append(CaseScore(case, compare(one, other)))
+            single += _is_mask(one) or _is_mask(other)
+    report.images = len(report.cases)
+    total = pooled(one.scores for one in report.cases)
+    report.instances = list(total.at)
+    report.split, report.merged = total.split, total.merged
+    if found.without_truth:
+        report.notes.append(
+            f"{len(found.without_truth)} results have no truth and were left out: "
+            f"{listed(found.without_truth)}"
+        )
+    if single:
+        report.notes.append(
+            f"{_images(single)} with one number for several separate objects: a mask of "
+            "foreground is counted as one object; give each its own number"
+        )
     return report
+
+
+def holds_tracks(pred: Path) -> bool:
+    """Whether results at ``pred`` are scored as tracks, not as label images."""
+    return (pred / TABLE).is_file()
+
+
+def with_progress(items: Sequence[T], what: str, console: Console | None) -> Iterator[T]:
+    """The items of a sequence, with a progress bar where someone watches."""
+    if console is None or not console.is_terminal or len(items) < 2:
+        yield from items
+        return
+    from rich.progress import track
+
+    yield from track(items, description=what, console=console)
+
+
+def _values(scores: InstanceScores) -> dict[str, Any]:
+    """Scores as plain values, those of each limit under its number."""
+    rates: dict[str, Any] = {
+        name: {f"{one.iou:g}": _rounded(getattr(one, name)) for one in scores.at}
+        for name in ("ap", "f1", "precision", "recall", "mean_iou")
+    }
+    first = scores.at[0]
+    return rates | {
+        "pq": _rounded(first.panoptic),
+        "pq_at": {f"{one.iou:g}": _rounded(one.panoptic) for one in scores.at},
+        "counts": {
+            f"{one.iou:g}": {"tp": one.true, "fp": one.false, "fn": one.missed} for one in scores.at
+        },
+        "objects": {"true": first.true + first.missed, "predicted": first.true + first.false},
+        "split": scores.split,
+        "merged": scores.merged,
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 6)
+
+
+def _rate(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _images(count: int) -> str:
+    return f"{count} image" if count == 1 else f"{count} images"
+
+
+def _table(*names: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), title_justify="left")
+    for name in names:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _is_mask(labels: NDArray[Any]) -> bool:
+    """Whether the only number lies in several pieces of some size."""
+    top = int(labels.max(initial=0))
+    if top == 0 or not ((labels == 0) | (labels == top)).all():
+        return False
+    import mahotas
+
+    pieces, _ = mahotas.label(labels > 0)
+    # specks of a few pixels are loose ends of one object, not objects
+    return int(np.count_nonzero(np.bincount(pieces.ravel())[1:] >= 16)) > 1
 
 
 def _score_tracks(pred: Path, truth: Path) -> ScoreReport:
@@ -138,7 +286,7 @@ def _score_tracks(pred: Path, truth: Path) -> ScoreReport:
     if table is None:
         raise SettingsError(f"{truth} has no man_track.txt; give a folder such as 01_GT")
     folder = table.parent
-    with _labels(pred) as masks:
+    with list_frames(pred, dtypes=LABEL_DTYPES) as masks:
         report = ScoreReport(str(pred), str(truth), images=len(masks))
     report.tracks = track_scores(pred, folder, table)
     seg = folder.parent / "SEG" if folder.name == "TRA" else folder / "SEG"
@@ -154,53 +302,5 @@ def _seg_pairs(pred: Path, seg: Path) -> Iterator[tuple[NDArray[Any], NDArray[An
         mask = pred / f"mask{number:03d}.tif"
         if not mask.is_file():
             raise SettingsError(f"{pred} has no {mask.name} for {file.name}")
-        yield from _frame_pairs(mask, file)
-
-
-def _pairs(pred: Path, truth: Path) -> list[tuple[Path, Path]]:
-    if pred.is_file() != truth.is_file():
-        raise SettingsError(f"{pred} and {truth}: give two files or two folders")
-    if pred.is_file():
-        return [(pred, truth)]
-    found, true = _by_stem(pred, "_labels"), _by_stem(truth, "")
-    missing = sorted(set(true) - set(found))
-    if missing or not true:
-        what = f"no result for {missing[0]} and {len(missing) - 1} more" if missing else "no truth"
-        raise SettingsError(f"{pred} and {truth}: {what}; results are named STEM_labels.tif")
-    return [(found[stem], true[stem]) for stem in sorted(true)]
-
-
-def _by_stem(folder: Path, ending: str) -> dict[str, Path]:
-    """Label images by the part of their name that the image has too."""
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _IMAGES)
-    marked = [
-        file
-        for file in files
-        if re.search(r"_(labels?|lab|masks?|gt)$", file.stem) and file.stem.endswith(ending)
-    ]
-    out: dict[str, Path] = {}
-    for file in marked or files:
-        stem = file.stem
-        while (shorter := _ENDING.sub("", stem)) != stem:
-            stem = shorter
-        if stem in out:
-            raise SettingsError(f"{folder}: {out[stem].name} and {file.name} are of one image")
-        out[stem] = file
-    return out
-
-
-def _labels(path: Path) -> Source:
-    return list_frames(path, dtypes=LABEL_DTYPES)
-
-
-def _frame_pairs(pred: Path, truth: Path) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    with _labels(pred) as found, _labels(truth) as true:
-        if len(found) != len(true):
-            raise SettingsError(f"{pred} has {len(found)} images, {truth} has {len(true)}")
-        for index in range(len(true)):
-            one, other = found.read(index), true.read(index)
-            if one.shape != other.shape:
-                raise SettingsError(
-                    f"{pred} is {one.shape} and {truth} is {other.shape}; need one size"
-                )
-            yield np.asarray(one), np.asarray(other)
+        for _, found, true in label_pairs(Pair(file.stem, mask, file)):
+            yield found, true

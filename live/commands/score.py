@@ -14,11 +14,52 @@ def score(
     pred: Annotated[Path, typer.Argument(metavar="PRED", help="What the analysis found.")],
     truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="What is really there.")],
     json_file: JsonFile = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            "--picture",
+            metavar="PNG|DIR",
+            help="Draw what is right and wrong: one PNG (of several images the worst), or a new "
+            "folder with one of each.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", metavar="FOLDER", help="Images to draw on, where not beside the truth."
+        ),
+    ] = None,
 ) -> None:
-    """Compare results with the truth: label images, or Cell Tracking Challenge folders."""
+    """Compare results with the truth: label images, or Cell Tracking Challenge folders.
+
+    Label images may be single files, stacks, OME-Zarr, or folders matched by name: STEM_labels.tif
+    belongs to STEM_lab.png. AP is TP / (TP + FP + FN) at each limit of overlap (IoU), pooled over
+    images.
+
+    With pictures: parfocal score result truth --picture worst.png
+    """
+    from live.errors import UsageError
+    from live.score import holds_tracks
     from live.score import score as score_files
 
     check_json_target(json_file)
-    report = score_files(pred, truth)
+    if images is not None and picture is None:
+        raise UsageError("--images is for pictures; add --picture worst.png, or leave it out")
+    if picture is not None:
+        from live.scoresheet import check_target
+
+        check_target(picture)
+        if holds_tracks(pred):
+            raise UsageError("--picture draws label images, not tracks; leave it out")
+    screen = console()
+    report = score_files(pred, truth, console=screen)
+    if picture is not None:
+        from live.scoresheet import write_pictures
+
+        report.notes += write_pictures(report, picture, images, screen)
     write_json(json_file, report.to_json())
-    console().print(report.table())
+    screen.print(report.table())
+    if (worst := report.worst_table()) is not None:
+        screen.print(worst)
+    for note in report.notes:
+        screen.print(note, markup=False, soft_wrap=True)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ModelError
-from models.scoring.instances import overlaps
+from models.scoring.contingency import contingency
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +112,15 @@ def segmentation_accuracy(
     An object is matched by the one that covers more than half of it, as the Cell Tracking
     Challenge has it; (predicted, true) label images. NaN where there is no true object.
     """
-    values: list[float] = []
+    values = [np.zeros(0)]
     for pred, true in pairs:
-        iou = overlaps(pred, true)
-        _, size = np.unique(true[true > 0], return_counts=True)
-        for column, area in enumerate(size):
-            best = 0.0
-            if iou.shape[0]:
-                row = int(np.argmax(iou[:, column]))
-                mask = true == np.unique(true[true > 0])[column]
-                covered = np.count_nonzero(mask & (pred == np.unique(pred[pred > 0])[row]))
-                best = float(iou[row, column]) if covered > area / 2 else 0.0
-            values.append(best)
-    return float(np.mean(values)) if values else float("nan")
+        common = contingency(pred, true)
+        best = np.zeros(common.true_px.size)
+        covers = 2 * common.shared_px > common.true_px[common.column]
+        best[common.column[covers]] = common.iou[covers]
+        values.append(best)
+    every = np.concatenate(values)
+    return float(every.mean()) if every.size else float("nan")
 
 
 def _number(value: Any) -> float:
