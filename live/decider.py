@@ -27,6 +27,7 @@ from live.recorder import Recorder
 from live.rules import Action, Decision, RuleBook, burst_for
 from live.settings import RuleSettings
 from models import EngineInfo
+from models.result import Verdict
 
 KEPT_DECISIONS = 10_000
 ORDERED = "burst ordered"
@@ -43,6 +44,13 @@ class Seen:
     divisions: int = 0
     last_seq: int = -1
     last_failure: str = ""
+    classes: Counter[str] = field(default_factory=Counter)
+    """Class -> objects of it, summed over the frames."""
+    checked: int = 0
+    """Frames that were checked for being of the kind that the networks know."""
+    unlike: int = 0
+    """Of these, the frames that were not."""
+    strangest: Verdict | None = None
     drops: Counter[str] = field(default_factory=Counter)
 
 
@@ -98,6 +106,8 @@ class Decider:
         self.seen = Seen()
         self.decisions: deque[Decision] = deque(maxlen=KEPT_DECISIONS)
         self.outcomes: dict[int, str] = {}
+        self._classes: tuple[str, ...] = ()
+        self._verdict: Verdict | None = None
         self.target_um: tuple[float, float] | None = None
         self.state = b""
 
@@ -114,6 +124,7 @@ class Decider:
             self._answered(seq)
             return
         objects = objects_from_bytes(result.objects)
+        self._note_classes(result.classes)
         plane = result.ref.planes[0]
         self._decide(result, objects, (plane.height, plane.width))
         tracking_ns = int(result.stage_ms.get("track", 0.0) * 1e6)
@@ -129,6 +140,7 @@ class Decider:
         self._keep(result, objects)
         self._journal.add_times(seq, self._ledger.times(seq))
         self._count(seq, objects)
+        self._note_verdict(result.verdict)
         self._answered(seq)
 
     def burst_started(self, number: int) -> None:
@@ -169,6 +181,10 @@ class Decider:
         with self._lock:
             return self._book.status()
 
+    def about(self, when: str) -> list[Decision]:
+        """Decisions of the rules that watch for one kind of event, such as ``divided``."""
+        return [d for d in self.decisions if self._settings[d.rule].when == when]
+
     def firings(self) -> list[dict[str, Any]]:
         """The decisions that fired, for the report: what, when, why and what came of it."""
         return [
@@ -198,11 +214,14 @@ class Decider:
     def _decide(self, result: Result, objects: np.ndarray, shape: tuple[int, int]) -> None:
         """Judge and carry out."""
         with self._lock:
-            decisions = self._book.judge(objects, result.meta, shape, time.monotonic_ns())
+            now_ns = time.monotonic_ns()
+            decisions = self._book.judge(
+                objects, result.meta, shape, now_ns, result.classes, result.verdict
+            )
         self._ledger.mark(result.meta.seq, decided=time.monotonic_ns())
         for decision in decisions:
             self.decisions.append(decision)
-            row = _row(decision, objects)
+            row = _row(decision, objects, result)
             if decision.action is Action.BURST:
                 outcome = self._order(decision, row, result)
                 self._on_event(
@@ -252,7 +271,32 @@ class Decider:
             denoised=denoised,
             engine=self.engine,
             stage_ms=result.stage_ms,
+            verdict=result.verdict,
         )
+
+    def _note_classes(self, classes: tuple[str, ...]) -> None:
+        """Journal the names once; they come again with every result."""
+        if classes != self._classes:
+            self._classes = classes
+            self._journal.set_classes(classes)
+
+    def _note_verdict(self, verdict: Verdict | None) -> None:
+        """Count a check once, and say when the images begin or cease to be unlike."""
+        before = self._verdict
+        if verdict is None or (before is not None and before.seq == verdict.seq):
+            return
+        self._verdict, seen = verdict, self.seen
+        seen.checked += 1
+        seen.unlike += verdict.unlike
+        if seen.strangest is None or verdict.strangeness > seen.strangest.strangeness:
+            seen.strangest = verdict
+        if verdict.unlike and not (before is not None and before.unlike):
+            self._on_event(
+                f"frame {verdict.seq} is unlike what the network was trained on: {verdict.reason} "
+                f"(strangeness {verdict.strangeness:.2f})"
+            )
+        elif before is not None and before.unlike and not verdict.unlike:
+            self._on_event(f"frame {verdict.seq} is like what the network was trained on again")
 
     def _count(self, seq: int, objects: np.ndarray) -> None:
         seen = self.seen
@@ -260,6 +304,8 @@ class Decider:
         seen.objects += len(objects)
         seen.tracks += int(np.count_nonzero(objects["age_frames"] == 1))
         seen.divisions += len(np.unique(objects["parent_id"][objects["divided"]]))
+        for number, name in enumerate(self._classes):
+            seen.classes[name] += int(np.count_nonzero(objects["class_id"] == number))
         seen.last_seq = max(seen.last_seq, seq)
 
     def _answered(self, seq: int) -> None:
@@ -273,7 +319,7 @@ class Decider:
         self._journal.add_decision(row)
 
 
-def _row(decision: Decision, objects: np.ndarray) -> DecisionRow:
+def _row(decision: Decision, objects: np.ndarray, result: Result) -> DecisionRow:
     label = 0
     if decision.objects:
         match = objects["label"][objects["track_id"] == decision.objects[0]]
@@ -284,6 +330,9 @@ def _row(decision: Decision, objects: np.ndarray) -> DecisionRow:
         "y_um": _finite(decision.y_um),
         "x_px": decision.x_px,
         "y_px": decision.y_px,
+        "classes": _classes_seen(decision, objects, result.classes),
+        "uncertainty": decision.uncertainty,
+        "strangeness": _finite(result.verdict.strangeness) if result.verdict else None,
     }
     return DecisionRow(
         number=decision.number,
@@ -297,6 +346,20 @@ def _row(decision: Decision, objects: np.ndarray) -> DecisionRow:
         decided_ns=decision.decided_ns,
         inputs_json=json.dumps(inputs),
     )
+
+
+def _classes_seen(
+    decision: Decision, objects: np.ndarray, classes: tuple[str, ...]
+) -> dict[str, list[object]]:
+    """Track -> class and its probability, of the objects that were the evidence."""
+    rows = objects[np.isin(objects["track_id"], decision.objects) & (objects["class_id"] >= 0)]
+    return {
+        str(row["track_id"]): [
+            classes[row["class_id"]] if row["class_id"] < len(classes) else "",
+            round(float(row["class_probability"]), 4),
+        ]
+        for row in rows
+    }
 
 
 def _finite(value: float) -> float | None:

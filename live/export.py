@@ -62,6 +62,9 @@ _FRAMES: Final = (
     _Column("device", "VARCHAR", "r.device"),
     _Column("model", "VARCHAR", "r.model"),
     _Column("stage_ms_json", "VARCHAR", "r.stage_ms_json"),
+    _Column("checked_seq", "BIGINT", "coalesce(r.checked_seq, -1)"),
+    _Column("strangeness", "DOUBLE", "r.strangeness"),
+    _Column("unlike_reason", "VARCHAR", "r.unlike_reason"),
     *(_Column(f"at_{hop}_ns", "BIGINT", f"l.{hop}_ns") for hop in HOPS),
 )
 _FRAMES_FROM: Final = (
@@ -70,11 +73,15 @@ _FRAMES_FROM: Final = (
 )
 _OBJECTS: Final = (
     *_columns(OBJECT_COLUMNS, "o", frozenset({"divided"})),
+    _Column("class", "VARCHAR", "k.name"),
     _Column("store", "VARCHAR", "f.store"),
     _Column("t_index", "BIGINT", "coalesce(f.t_index, -1)"),
     _Column("delta_s", "DOUBLE", "f.delta_s"),
 )
-_OBJECTS_FROM: Final = "objects o LEFT JOIN frames f ON f.seq = o.seq ORDER BY o.rowid"
+_OBJECTS_FROM: Final = (
+    "objects o LEFT JOIN frames f ON f.seq = o.seq "
+    "LEFT JOIN classes k ON k.class_id = o.class_id ORDER BY o.rowid"
+)
 _DECISIONS: Final = tuple(_columns(DECISION_COLUMNS, "d"))
 _DECISIONS_FROM: Final = "decisions d ORDER BY d.number"
 

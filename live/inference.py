@@ -78,6 +78,8 @@ class Analyst:
             ref=self._ring.write(planes),
             objects=objects_to_bytes(found.objects),
             stage_ms=found.stage_ms,
+            classes=found.classes,
+            verdict=found.verdict,
             ring_ns=frame.ring_ns,
             received_ns=frame.received_ns,
             start_ns=start_ns,

@@ -7,7 +7,6 @@ committed together, some tens of milliseconds after they came. The file is in WA
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sqlite3
@@ -28,10 +27,11 @@ from live.journal_schema import (
     create_statements,
     insert_statement,
     object_rows,
+    result_row,
 )
 from live.ledger import HOPS
 from live.recorderrors import JournalError
-from models.result import EngineInfo
+from models.result import EngineInfo, Verdict
 
 _Row = tuple[object, ...]
 _Op = tuple[str, Sequence[_Row]]
@@ -134,6 +134,13 @@ class Journal:
         rows = [(key, str(value)) for key, value in values.items()]
         self._submit((insert_statement("run", replace=True), rows))
 
+    def set_classes(self, names: Sequence[str]) -> None:
+        """Names that ``class_id`` of the objects counts into; given again they are replaced."""
+        self._submit(
+            ("DELETE FROM classes", [()]),
+            (insert_statement("classes"), list(enumerate(names))),
+        )
+
     def announce(self, row: Mapping[str, object]) -> int:
         """A frame was captured and is about to be written: its row goes to ``arriving``.
 
@@ -161,20 +168,12 @@ class Journal:
         stage_ms: Mapping[str, float],
         labels_written: bool,
         denoised_written: bool = False,
+        verdict: Verdict | None = None,
     ) -> None:
         """What the pipeline found in frame ``seq``; ``objects`` is (n,) of ``OBJECT_DTYPE``."""
-        result: _Row = (
-            seq,
-            1,
-            len(objects),
-            int(labels_written),
-            int(denoised_written),
-            engine.name,
-            engine.precision,
-            engine.device,
-            engine.model,
-            json.dumps({name: round(ms, 3) for name, ms in stage_ms.items()}),
-        )
+        kept = (("labels", labels_written), ("denoised", denoised_written))
+        written = frozenset(kind for kind, there in kept if there)
+        result = result_row(seq, len(objects), engine, stage_ms, written, verdict)
         self._submit(
             (insert_statement("results", replace=True), [result]),
             ("DELETE FROM objects WHERE seq = ?", [(seq,)]),

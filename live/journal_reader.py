@@ -70,6 +70,12 @@ class JournalReader:
         ((number,),) = self.rows(f"SELECT count(*) FROM {table} WHERE {where}")
         return int(str(number))
 
+    def classes(self) -> tuple[str, ...]:
+        """Names that ``class_id`` of the objects counts into; empty where none was classified."""
+        return tuple(
+            str(name) for (name,) in self.rows("SELECT name FROM classes ORDER BY class_id")
+        )
+
     def drops(self) -> dict[str, int]:
         """Stage -> number of drops."""
         return {str(s): int(str(n)) for s, n in self.rows("SELECT stage, count FROM drops")}

@@ -7,15 +7,18 @@ instant, ``kill -9`` included, each chunk has its metadata and each row of ``fra
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from live.ledger import HOPS
-from models.result import OBJECT_DTYPE
+from models.result import OBJECT_DTYPE, EngineInfo, Verdict
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """``PRAGMA user_version``; raised when a table changes."""
 
 _SQL_TYPE: Final = {"i": "INTEGER", "u": "INTEGER", "b": "INTEGER", "f": "REAL"}
@@ -54,6 +57,9 @@ RESULT_COLUMNS: Final = {
     "device": "TEXT NOT NULL",
     "model": "TEXT NOT NULL",
     "stage_ms_json": "TEXT NOT NULL",
+    "checked_seq": "INTEGER NOT NULL",  # frame of the newest check of trust; -1: none yet
+    "strangeness": "REAL",  # above 1: unlike what the networks know; NULL: not checked yet
+    "unlike_reason": "TEXT NOT NULL",  # in words; empty while nothing is
 }
 OBJECT_COLUMNS: Final = {"seq": "INTEGER NOT NULL"} | {
     name: _SQL_TYPE[OBJECT_DTYPE[name].kind] for name in OBJECT_DTYPE.names or ()
@@ -84,6 +90,7 @@ TABLES: Final = {
     "frames": FRAME_COLUMNS,
     "results": RESULT_COLUMNS,
     "objects": OBJECT_COLUMNS,
+    "classes": {"class_id": "INTEGER PRIMARY KEY", "name": "TEXT NOT NULL"},
     "decisions": DECISION_COLUMNS,
     "ledger": LEDGER_COLUMNS,
     "log": {"unix_time": "REAL NOT NULL", "kind": "TEXT NOT NULL", "text": "TEXT NOT NULL"},
@@ -137,6 +144,33 @@ def insert_statement(table: str, *, replace: bool = False) -> str:
     verb = "INSERT OR REPLACE" if replace else "INSERT"
     marks = ", ".join("?" * len(columns))
     return f"{verb} INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+
+
+def result_row(
+    seq: int,
+    n_objects: int,
+    engine: EngineInfo,
+    stage_ms: Mapping[str, float],
+    written: frozenset[str],
+    verdict: Verdict | None,
+) -> tuple[object, ...]:
+    """Row for the table ``results``; ``written`` names the kinds of image that were kept."""
+    known = verdict is not None and math.isfinite(verdict.strangeness)
+    return (
+        seq,
+        1,
+        n_objects,
+        int("labels" in written),
+        int("denoised" in written),
+        engine.name,
+        engine.precision,
+        engine.device,
+        engine.model,
+        json.dumps({name: round(ms, 3) for name, ms in stage_ms.items()}),
+        -1 if verdict is None else verdict.seq,
+        verdict.strangeness if verdict is not None and known else None,
+        "" if verdict is None else verdict.reason,
+    )
 
 
 def object_rows(seq: int, objects: np.ndarray) -> list[tuple[object, ...]]:

@@ -14,8 +14,9 @@ from drivers.errors import WireError
 from drivers.frame import FrameMeta
 from drivers.ring import SlotRef
 from models import OBJECT_DTYPE, PipelineSettings
+from models.result import Verdict
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAX_BYTES = 64 * 2**20
 
 
@@ -77,6 +78,8 @@ class ConfigureDisplay(_Message, frozen=True, kw_only=True, tag="configure_displ
     offscreen: bool
     screenshot: str
     """PNG that keeps the last picture; snapshots go beside it."""
+    taught: str = ""
+    """Folder for the objects that someone names by clicks; empty where that is not offered."""
 
 
 class Result(_Message, frozen=True, kw_only=True, tag="result"):
@@ -92,6 +95,11 @@ class Result(_Message, frozen=True, kw_only=True, tag="result"):
     received_ns: int
     start_ns: int
     end_ns: int
+    classes: tuple[str, ...] = ()
+    """Names that ``class_id`` of the objects counts into. They come with the rows, not once, so
+    that no row is ever read with the names of another process."""
+    verdict: Verdict | None = None
+    """The newest check of whether the images are of the kind that the networks know."""
     state: bytes = b""
     """Tracker state after this frame; sent every few frames."""
     failed: str = ""

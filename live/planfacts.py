@@ -1,4 +1,7 @@
-"""What a plan asks for, and whether a given rig can do it. Pure."""
+"""What a plan asks for, and whether a given rig and pipeline can do it.
+
+Pure, but for the classifier's card, which is read where a rule asks for a class.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from itertools import islice
 import useq
 
 from drivers.rig import RigInfo, StageLimits
+from live.classnames import classes_of
 from live.didyoumean import suggestion
-from live.settings import ExperimentSettings
+from live.settings import ExperimentSettings, RuleSettings
 from live.yamlfile import KeyPath
+from models import PipelineSettings
 
 _MOST_EVENTS = 100_000
 
@@ -163,3 +168,26 @@ def _rule_problems(settings: ExperimentSettings) -> Iterator[tuple[KeyPath, str]
                 f"'{rule.when}' needs objects that are followed, which pipeline "
                 f"'{pipeline.name}' does not do; choose another or leave the rule out",
             )
+        yield from _class_problems(pipeline, rule, ("rules", index))
+
+
+def _class_problems(
+    pipeline: PipelineSettings, rule: RuleSettings, key: KeyPath
+) -> Iterator[tuple[KeyPath, str]]:
+    if rule.of_class is not None:
+        classes = classes_of(pipeline)
+        if classes == ():
+            yield (
+                (*key, "of_class"),
+                f"'{rule.of_class}' is a class, but pipeline '{pipeline.name}' tells none apart; "
+                "choose one with `classify`, or leave this out",
+            )
+        elif classes is not None and rule.of_class not in classes:
+            hint = suggestion(rule.of_class, classes)
+            yield (*key, "of_class"), f"no class '{rule.of_class}' in the pipeline; {hint}"
+    if rule.max_uncertainty is not None and pipeline.trust is None:
+        yield (
+            (*key, "max_uncertainty"),
+            f"pipeline '{pipeline.name}' checks no uncertainty; choose one with `trust`, or leave "
+            "this out",
+        )

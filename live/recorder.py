@@ -16,7 +16,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -32,7 +32,7 @@ from live.rawwriter import RawItem, RawWriter
 from live.recorderrors import RecorderError
 from live.resultwriter import ResultItem, ResultWriter
 from live.runfolder import RunFolder
-from models.result import OBJECT_DTYPE, EngineInfo
+from models.result import OBJECT_DTYPE, EngineInfo, Verdict
 
 _NO_OBJECTS: Final = np.zeros(0, dtype=OBJECT_DTYPE)
 _NO_ENGINE: Final = EngineInfo(name="", precision="", device="")
@@ -206,6 +206,7 @@ class Recorder:
         denoised: NDArray[Any] | None = None,
         engine: EngineInfo = _NO_ENGINE,
         stage_ms: Mapping[str, float] | None = None,
+        verdict: Verdict | None = None,
     ) -> bool:
         """Keep what was found in frame ``seq``; never waits for an image.
 
@@ -221,6 +222,8 @@ class Recorder:
             (y, x), written as an image of its own.
         engine, stage_ms
             Which engine ran, and milliseconds by stage.
+        verdict
+            The newest check of trust, where one is made.
 
         Returns
         -------
@@ -244,11 +247,12 @@ class Recorder:
             objects,
             engine,
             stage_ms or {},
+            verdict,
         )
         if not self._settings.labels:
-            item = _without(item, labels=True)
+            item = replace(item, labels=None)
         if not self._settings.denoised:
-            item = _without(item, denoised=True)
+            item = replace(item, denoised=None)
         if self._result_queue.put(item, item.nbytes, 0.0):
             return True
         self._results.leave_out(item, "queue")
@@ -353,14 +357,3 @@ class Recorder:
             "index_json": json.dumps(meta.index),
             "decision": meta.decision,
         }
-
-
-def _without(item: ResultItem, *, labels: bool = False, denoised: bool = False) -> ResultItem:
-    return ResultItem(
-        item.seq,
-        None if labels else item.labels,
-        None if denoised else item.denoised,
-        item.objects,
-        item.engine,
-        item.stage_ms,
-    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from drivers import Rig, RigInfo, TrueDivision
 from live.acquire import Acquisition
-from live.decider import Decider
+from live.decider import Decider, Seen
 from live.ledger import Ledger
 from live.outcome import Outcome
 from live.recorder import RecorderStats
@@ -39,6 +40,11 @@ class RunReport:
     exit_code: int
     problems: tuple[str, ...] = ()
     """What went wrong, one sentence each; empty for a good run."""
+    classes: dict[str, int] = field(default_factory=dict)
+    """Class -> objects of it, summed over the analysed frames; empty without a classifier."""
+    trust: dict[str, Any] = field(default_factory=dict)
+    """``checked`` and ``unlike`` frames, the ``strangest`` value and its ``reason``; empty without
+    checks."""
     notes: tuple[str, ...] = ()
     rig: dict[str, str] = field(default_factory=dict)
     out: str = ""
@@ -51,6 +57,8 @@ class RunReport:
             "latency_ms": self.latency_ms,
             "engine": self.engine,
             "objects": self.objects,
+            "classes": self.classes,
+            "trust": self.trust,
             "rules": self.rules,
             "memory_mb": self.memory_mb,
             "restarts": self.restarts,
@@ -112,7 +120,9 @@ def report_of(parts: RunParts) -> RunReport:
         exit_reason=parts.outcome.reason,
         exit_code=parts.outcome.exit_code,
         problems=parts.outcome.problems,
-        notes=parts.outcome.notes,
+        notes=(*parts.outcome.notes, *unlike_note(seen)),
+        classes=dict(seen.classes),
+        trust=trust_of(seen),
         rig=rig_facts(parts.info),
         out=str(parts.folder.path),
     )
@@ -136,13 +146,36 @@ def engine_line(engine: EngineInfo) -> str:
     return " · ".join(filter(None, (engine.name, engine.precision, engine.device, engine.model)))
 
 
+def trust_of(seen: Seen) -> dict[str, Any]:
+    """What the checks of the images came to, for the report; empty where none was made."""
+    if seen.strangest is None:
+        return {}
+    worst = seen.strangest.strangeness
+    return {
+        "checked": seen.checked,
+        "unlike": seen.unlike,
+        "strangest": worst if math.isfinite(worst) else None,
+        "reason": seen.strangest.reason,
+    }
+
+
+def unlike_note(seen: Seen) -> tuple[str, ...]:
+    """A sentence for people when images were unlike those that the network knows."""
+    if not seen.unlike or seen.strangest is None:
+        return ()
+    return (
+        f"{seen.unlike} of {seen.checked} checked frames are unlike what the network was trained "
+        f"on ({seen.strangest.reason}): look at the outlines before you use them",
+    )
+
+
 def _truth(parts: RunParts) -> Mapping[str, Any] | None:
     """Score of the decisions, where the rig knows what really happened."""
     divisions = getattr(parts.rig, "divisions", None)
     if divisions is None:
         return None
     real: list[TrueDivision] = divisions()
-    score = score_divisions(list(parts.decider.decisions), real).to_json()
+    score = score_divisions(parts.decider.about("divided"), real).to_json()
     kept = {"score": score, "divisions": [asdict(division) for division in real]}
     parts.folder.truth.write_text(json.dumps(kept, indent=1), encoding="utf-8")
     return score

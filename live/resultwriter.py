@@ -33,7 +33,7 @@ from live.rawindex import FramePlace, RawIndex
 from live.recorderrors import JournalError, RecorderError, StoreError
 from live.runfolder import RunFolder
 from live.zarrstore import ImageLayout, ImageStore, list_labels
-from models.result import EngineInfo
+from models.result import EngineInfo, Verdict
 
 _MOST_PENDING: Final = 16
 _LOOK_S: Final = 0.01
@@ -50,6 +50,7 @@ class ResultItem:
     objects: NDArray[np.void]
     engine: EngineInfo
     stage_ms: Mapping[str, float]
+    verdict: Verdict | None = None
 
     @property
     def nbytes(self) -> int:
@@ -277,6 +278,7 @@ class ResultWriter:
             stage_ms=item.stage_ms,
             labels_written="labels" in written,
             denoised_written="denoised" in written,
+            verdict=item.verdict,
         )
 
     def _stop(self, error: RecorderError) -> None:

@@ -18,8 +18,10 @@ from useq._mda_event import Channel as EventChannel
 from useq._mda_event import ReadOnlyDict
 
 from drivers import FrameMeta
+from live.classrules import Became, Doubts, another_class, class_number, distrust
 from live.plan import Burst
 from live.settings import BurstAction, RuleSettings
+from models.result import Verdict
 
 
 class Action(StrEnum):
@@ -49,6 +51,8 @@ class Decision:
     because: str
     evidence_age_ms: float
     decided_ns: int
+    uncertainty: float | None = None
+    """Of the least sure of ``objects`` when it was last checked; None where none ever was."""
 
 
 WATCHED_FRAMES = 8
@@ -64,6 +68,7 @@ class _Memory:
     last_because: str = ""
     watched: dict[int, _Division] = field(default_factory=dict)
     """Mother -> her division, while it is not sure."""
+    became: Became = field(default_factory=Became)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,20 @@ class _Candidate:
     x_um: float
     confidence: float
     what: str
+    rows: NDArray[np.void]
+    """The evidence, rows of this frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """All that is known of one frame beside its objects."""
+
+    meta: FrameMeta
+    shape: tuple[int, int]
+    age_ms: float
+    now_ns: int
+    classes: Sequence[str]
+    verdict: Verdict | None
 
 
 class RuleBook:
@@ -97,11 +116,18 @@ class RuleBook:
     def __init__(self, rules: Sequence[RuleSettings]) -> None:
         self._rules = tuple(rules)
         self._memory = {rule.name: _Memory() for rule in rules}
+        self._doubts = Doubts()
         self._count = 0
         self._last_seq = -1
 
     def judge(
-        self, objects: NDArray[np.void], meta: FrameMeta, shape: tuple[int, int], now_ns: int
+        self,
+        objects: NDArray[np.void],
+        meta: FrameMeta,
+        shape: tuple[int, int],
+        now_ns: int,
+        classes: Sequence[str] = (),
+        verdict: Verdict | None = None,
     ) -> list[Decision]:
         """Decide on one frame.
 
@@ -116,16 +142,21 @@ class RuleBook:
             (y, x) of the frame, pixels.
         now_ns
             The clock that ``meta.captured_ns`` is of.
+        classes
+            Names that ``class_id`` of the objects counts into.
+        verdict
+            The newest check of trust; None where none was made.
         """
         if meta.seq <= self._last_seq:
             return []
         self._last_seq = meta.seq
-        age_ms = (now_ns - meta.captured_ns) / 1e6
+        self._doubts.take(objects)
+        view = _View(meta, shape, (now_ns - meta.captured_ns) / 1e6, now_ns, classes, verdict)
         decisions: list[Decision] = []
         for rule in self._rules:
             decisions.extend(
-                self._decide(rule, candidate, meta, shape, age_ms, now_ns)
-                for candidate in _candidates(rule, self._memory[rule.name], objects)
+                self._decide(rule, candidate, view)
+                for candidate in _candidates(rule, self._memory[rule.name], objects, classes)
             )
         return decisions
 
@@ -145,37 +176,31 @@ class RuleBook:
             for name, memory in self._memory.items()
         ]
 
-    def _decide(
-        self,
-        rule: RuleSettings,
-        candidate: _Candidate,
-        meta: FrameMeta,
-        shape: tuple[int, int],
-        age_ms: float,
-        now_ns: int,
-    ) -> Decision:
+    def _decide(self, rule: RuleSettings, candidate: _Candidate, view: _View) -> Decision:
         memory = self._memory[rule.name]
-        guard = _guard(rule, memory, candidate, shape, age_ms, now_ns)
+        uncertainty = self._doubts.of(candidate.objects)
+        guard = _guard(rule, memory, candidate, uncertainty, view)
         because = candidate.what if guard is None else f"{candidate.what}; held back: {guard}"
         if guard is None:
             memory.fired += 1
-            memory.last_ns = now_ns
-            memory.last_because = f"frame {meta.seq}: {because}"
+            memory.last_ns = view.now_ns
+            memory.last_because = f"frame {view.meta.seq}: {because}"
         self._count += 1
         return Decision(
             number=self._count,
             rule=rule.name,
             action=Action.BURST if guard is None else Action.HOLD,
-            seq=meta.seq,
+            seq=view.meta.seq,
             track_id=candidate.track_id,
             objects=candidate.objects,
+            uncertainty=uncertainty,
             x_um=candidate.x_um,
             y_um=candidate.y_um,
             y_px=candidate.y_px,
             x_px=candidate.x_px,
             because=because,
-            evidence_age_ms=age_ms,
-            decided_ns=now_ns,
+            evidence_age_ms=view.age_ms,
+            decided_ns=view.now_ns,
         )
 
 
@@ -223,10 +248,17 @@ def held(decision: Decision, why: str) -> Decision:
     return replace(decision, action=Action.HOLD, because=f"{decision.because}; held back: {why}")
 
 
-def _candidates(rule: RuleSettings, memory: _Memory, objects: NDArray[np.void]) -> list[_Candidate]:
+def _candidates(
+    rule: RuleSettings, memory: _Memory, objects: NDArray[np.void], classes: Sequence[str]
+) -> list[_Candidate]:
     if rule.when == "divided":
         _watch(memory, objects)
         return _parted(rule, memory, objects)
+    if rule.when == "became":
+        number = class_number(rule.of_class or "", classes)
+        tracks = [] if number is None else memory.became.take(objects, number, rule)
+        what = f"became {rule.of_class}"
+        return [_candidate(track, what, objects, (track,)) for track in tracks]
     rows = objects[objects["age_frames"] == rule.min_age_frames]
     rows = rows[rows["parent_id"] == 0]
     return [_candidate(int(row["track_id"]), "appeared", objects, (int(row["track_id"]),))
@@ -283,6 +315,7 @@ def _candidate(
         x_um=float(rows["x_um"].mean()),
         confidence=float(rows["confidence"].min()),
         what=f"cell {track} {what}",
+        rows=rows,
     )
 
 
@@ -290,17 +323,22 @@ def _guard(
     rule: RuleSettings,
     memory: _Memory,
     candidate: _Candidate,
-    shape: tuple[int, int],
-    age_ms: float,
-    now_ns: int,
+    uncertainty: float | None,
+    view: _View,
 ) -> str | None:
     """Why the rule may not fire, or None."""
     if not memory.armed:
         return "rule is disarmed"
-    if age_ms > rule.max_evidence_age_ms:
-        return f"evidence is {age_ms:.0f} ms old, limit {rule.max_evidence_age_ms:.0f}"
+    if view.age_ms > rule.max_evidence_age_ms:
+        return f"evidence is {view.age_ms:.0f} ms old, limit {rule.max_evidence_age_ms:.0f}"
     if candidate.confidence < rule.min_confidence:
         return f"confidence {candidate.confidence:.2f}, need {rule.min_confidence:.2f}"
+    doubt = another_class(rule, candidate.rows, view.classes) or distrust(
+        rule, uncertainty, view.verdict
+    )
+    if doubt is not None:
+        return doubt
+    shape = view.shape
     margin = rule.edge_margin_px
     inside = (
         margin <= candidate.y_px < shape[0] - margin
@@ -311,7 +349,7 @@ def _guard(
     if memory.fired >= rule.max_firings:
         return f"fired {memory.fired} times, the most allowed"
     if memory.last_ns is not None:
-        left_s = rule.cooldown_s - (now_ns - memory.last_ns) / 1e9
+        left_s = rule.cooldown_s - (view.now_ns - memory.last_ns) / 1e9
         if left_s > 0:
             return f"cooling down for {left_s:.1f} s more"
     return None

@@ -7,7 +7,8 @@
         denoised-000.ome.zarr   where the run keeps denoised images
         journal.sqlite          what happened, at every instant
         frames.parquet, objects.parquet, decisions.parquet    the tables, at the end
-        experiment.yaml, report.json, log.txt, truth.json
+        taught/CLASS/               crops of objects that someone named by clicks in the window
+    experiment.yaml, report.json, log.txt, truth.json
 """
 
 from __future__ import annotations
@@ -132,6 +133,11 @@ class RunFolder:
     def picture(self) -> Path:
         """Last picture of the window."""
         return self.path / "window.png"
+
+    @property
+    def taught(self) -> Path:
+        """Objects that someone named by clicks: a folder for each class."""
+        return self.path / "taught"
 
     def raw(self, store: int) -> Path:
         """Raw frames; ``store`` counts changes of size or depth."""

@@ -30,14 +30,7 @@ from live.decider import Decider
 from live.errors import ExitCode, Problem, SettingsProblems
 from live.journal import Journal
 from live.ledger import Ledger
-from live.messages import (
-    ConfigureDisplay,
-    Fault,
-    Message,
-    Ready,
-    Result,
-    Stop,
-)
+from live.messages import ConfigureDisplay, Fault, Message, Ready, Result, Stop
 from live.outcome import Outcome
 from live.plan import Plan
 from live.planfacts import plan_facts, plan_problems
@@ -241,6 +234,7 @@ class Session:
             title=f"Parfocal: {self._settings.name}",
             offscreen=self._offscreen,
             screenshot=str(self._folder.picture),
+            taught=str(self._folder.taught),
         )
 
     # --- during -----------------------------------------------------------------------------

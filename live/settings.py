@@ -60,13 +60,26 @@ class RuleSettings(_Settings):
     """When something is seen, do something, within bounds."""
 
     name: str = Field(pattern=SAFE_NAME)
-    when: Literal["divided", "appeared"]
-    """``divided``: a mother became two daughters. ``appeared``: a new object came into view."""
+    when: Literal["divided", "appeared", "became"]
+    """``divided``: a mother became two daughters. ``appeared``: a new object came into view.
+    ``became``: an object that was not, or not seen, is now of the class ``of_class``."""
     then: BurstAction
     min_confidence: float = Field(default=0.0, ge=0, le=1)
     """Objects that the segmentation is less sure of do not count."""
     min_age_frames: int = Field(default=1, ge=1)
-    """``appeared`` only: wait until the object was seen in this many frames; 1 acts at once."""
+    """``appeared`` and ``became``: wait until the object was seen in this many frames, for
+    ``became`` in its class and in a row; 1 acts at once."""
+    of_class: str | None = Field(default=None, min_length=1)
+    """Objects of another class do not count. One of the names that the pipeline's ``classify``
+    gives; for ``divided`` both daughters must be of it."""
+    min_probability: float = Field(default=0.5, ge=0, le=1)
+    """Of that class; with less an object does not count."""
+    max_uncertainty: float | None = Field(default=None, ge=0, le=1)
+    """Objects that were less sure than this when the pipeline's ``trust`` last checked them do not
+    count; those that were never checked do. None takes all."""
+    unlike: Literal["hold", "act"] = "hold"
+    """While images are unlike those that the network knows, as ``trust`` says: hold back, or act
+    all the same."""
     min_separation: float = Field(default=1.1, ge=0, le=10)
     """For ``divided``: act once the centres of the two daughters are this far apart, in the sum of
     their radii. A cell that a flickering outline cuts in two never gets there; 0 acts at once."""
@@ -80,6 +93,12 @@ class RuleSettings(_Settings):
     """What was seen longer ago than this, when the decision is made, is not acted on."""
     on_error: Literal["stop", "disarm", "go_on"] = "disarm"
     """If the action fails: end the run, switch this rule off, or only note it."""
+
+    @model_validator(mode="after")
+    def _class_is_named(self) -> Self:
+        if self.of_class is None and self.when == "became":
+            raise ValueError("when: became needs of_class, the name of the class; give it")
+        return self
 
 
 class InferenceSettings(_Settings):

@@ -90,6 +90,10 @@ class WireFeed:
             x_um=result.meta.x_um,
             y_um=result.meta.y_um,
             pixel_size_um=result.meta.pixel_size_um,
+            captured_ns=result.meta.captured_ns,
+            channel=result.meta.channel,
+            classes=result.classes,
+            verdict=result.verdict,
         )
 
     def status(self) -> ShownStatus:
@@ -165,6 +169,7 @@ def show(control: Control, context: zmq.Context[zmq.Socket[bytes]]) -> int:
                 screenshot=picture,
                 on_close=lambda: None,
                 snapshot_dir=picture.parent,
+                taught_dir=Path(message.taught) if message.taught else None,
             )
         finally:
             feed.close()

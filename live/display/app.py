@@ -24,6 +24,7 @@ def run_window(
     screenshot: Path | None,
     on_close: Callable[[], None],
     snapshot_dir: Path | None = None,
+    taught_dir: Path | None = None,
     clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> int:
     """Show the window until the feed is closed or someone closes it. Blocks; main thread only.
@@ -44,6 +45,8 @@ def run_window(
         Called once when the window closes, whoever closed it.
     snapshot_dir
         Where the Snapshot button puts its pictures; the working folder when None.
+    taught_dir
+        Where objects go that someone names by clicks; None offers no such thing.
     clock_ns
         The clock of ``ShownFrame.captured_ns``.
 
@@ -71,7 +74,7 @@ def run_window(
         return run_still(
             feed, title=title, picture=screenshot, on_close=on_close, clock_ns=clock_ns
         )
-    return _run_qt(feed, title, offscreen, screenshot, on_close, snapshot_dir, clock_ns)
+    return _run_qt(feed, title, offscreen, screenshot, on_close, snapshot_dir, taught_dir, clock_ns)
 
 
 def _run_qt(
@@ -81,6 +84,7 @@ def _run_qt(
     screenshot: Path | None,
     on_close: Callable[[], None],
     snapshot_dir: Path | None,
+    taught_dir: Path | None,
     clock_ns: Callable[[], int],
 ) -> int:
     if offscreen:
@@ -100,6 +104,7 @@ def _run_qt(
         screenshot=screenshot,
         on_close=on_close,
         snapshot_dir=snapshot_dir,
+        taught_dir=taught_dir,
         clock_ns=clock_ns,
     )
     window.start()

@@ -57,6 +57,8 @@ class Badges:
         self.note = _badge(parent)
         self.pointer = _badge(parent)
         self.middle = _badge(parent)
+        self.trust = _badge(parent)
+        self.alarm = _badge(parent, "alarm")
         self.scale.hide()
 
     def set_title(self, text: str) -> None:
@@ -70,6 +72,11 @@ class Badges:
     def set_pointer(self, text: str) -> None:
         """Bottom right: what is under the pointer."""
         self._set(self.pointer, text)
+
+    def set_trust(self, text: str, alarm: bool) -> None:
+        """Below the title: whether the images are of a known kind; an alarm is red."""
+        self._set(self.trust, "" if alarm else text)
+        self._set(self.alarm, text if alarm else "")
 
     def set_middle(self, text: str) -> None:
         """Middle: why there is no picture."""
@@ -86,6 +93,8 @@ class Badges:
         """Put everything into its corner."""
         width, height = self._parent.width(), self._parent.height()
         self.title.move(EDGE, EDGE)
+        for label in (self.trust, self.alarm):
+            label.move(EDGE, EDGE + self.title.sizeHint().height() + 4)
         self.note.move(width - self.note.width() - EDGE, EDGE)
         self.scale.move(EDGE, height - self.scale.height() - EDGE)
         self.pointer.move(
@@ -103,9 +112,9 @@ class Badges:
         self.arrange()
 
 
-def _badge(parent: QWidget) -> QLabel:
+def _badge(parent: QWidget, name: str = "badge") -> QLabel:
     label = QLabel(parent)
-    label.setObjectName("badge")
+    label.setObjectName(name)
     label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.hide()

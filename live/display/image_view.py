@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from PySide6.QtCore import QPointF, QRectF
+from pyqtgraph.GraphicsScene.mouseEvents import MouseClickEvent
+from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from live.display import theme
 from live.display.badges import Badges
+from live.display.classes import object_text
 from live.display.contrast import Levels, to_grey
 from live.display.marks import MarksItem
 from live.display.outlines import outline_rgba
@@ -29,6 +31,8 @@ class ViewOptions:
     ids: bool = True
     tails: bool = True
     denoised: bool = False
+    by_class: bool = False
+    """Colours tell classes instead of tracks."""
 
 
 class ImageView(QWidget):
@@ -36,6 +40,9 @@ class ImageView(QWidget):
 
     All coordinates are pixels of the frame, (y, x) from the top left corner of the first pixel.
     """
+
+    clicked = Signal(float, float)
+    """(y, x) of a left click that was no drag."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +72,7 @@ class ImageView(QWidget):
             item.setVisible(False)
         self.badges = Badges(self)
         self._shape: tuple[int, int] | None = None
-        self._outlined: tuple[int, Region] | None = None
+        self._outlined: tuple[int, Region, bool] | None = None
         self._fitted = True
         self._moved = False
         self._pointer: QPointF | None = None
@@ -73,6 +80,7 @@ class ImageView(QWidget):
         self._box.sigRangeChanged.connect(self._on_range)
         self._swipe.sigPositionChanged.connect(self._on_range)
         self._graphics.scene().sigMouseMoved.connect(self._on_pointer)
+        self._graphics.scene().sigMouseClicked.connect(self._on_click)
 
     @property
     def moved(self) -> bool:
@@ -142,7 +150,7 @@ class ImageView(QWidget):
         self._picture.setRect(QRectF(*region.rect))
         shown = result if placement is not None and placement.visible else None
         y_px, x_px = (placement.y_px, placement.x_px) if placement is not None else (0.0, 0.0)
-        self._draw_outlines(shown if options.outlines else None, y_px, x_px)
+        self._draw_outlines(shown if options.outlines else None, y_px, x_px, options.by_class)
         denoised = shown.denoised if shown is not None and options.denoised else None
         self._draw_denoised(denoised, levels, y_px, x_px)
         per_px = self._box.viewPixelSize()[0]
@@ -180,16 +188,18 @@ class ImageView(QWidget):
         shape = self._shape or (1, 1)
         return visible_region(shape, (x0 - x_px, x1 - x_px), (y0 - y_px, y1 - y_px), screen)
 
-    def _draw_outlines(self, result: ShownResult | None, y_px: float, x_px: float) -> None:
+    def _draw_outlines(
+        self, result: ShownResult | None, y_px: float, x_px: float, by_class: bool
+    ) -> None:
         self._outlines.setVisible(result is not None)
         if result is None:
             self._outlined = None
             return
         region = self._visible(y_px, x_px)
-        if self._outlined != (result.seq, region):
-            rgba = outline_rgba(result.labels, result.objects, region)
+        if self._outlined != (result.seq, region, by_class):
+            rgba = outline_rgba(result.labels, result.objects, region, by_class=by_class)
             self._outlines.setImage(rgba, autoLevels=False, levels=None)
-            self._outlined = (result.seq, region)
+            self._outlined = (result.seq, region, by_class)
         x, y, width, height = region.rect
         self._outlines.setRect(QRectF(x + x_px, y + y_px, width, height))
 
@@ -228,7 +238,7 @@ class ImageView(QWidget):
             label = int(result.labels[at_y, at_x])
             rows = result.objects[result.objects["label"] == label] if label else []
             if len(rows):
-                text += f"  ·  track {rows[0]['track_id']}, {rows[0]['area_px']:.0f} px"
+                text += f"  ·  {object_text(rows[0], result.classes)}"
         return text
 
     def _on_manual_range(self) -> None:
@@ -236,6 +246,11 @@ class ImageView(QWidget):
 
     def _on_range(self) -> None:
         self._moved = True
+
+    def _on_click(self, event: MouseClickEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and self._shape is not None:
+            point = self._box.mapSceneToView(event.scenePos())
+            self.clicked.emit(point.y(), point.x())
 
     def _on_pointer(self, position: QPointF) -> None:
         self._pointer = position

@@ -13,11 +13,12 @@ from PySide6.QtGui import QColor, QFont, QPainter, QPainterPath, QPen
 from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem, QWidget
 
 from live.display import theme
-from live.display.outlines import PALETTE, colour_index
+from live.display.outlines import PALETTE, colours_of
 from live.display.scene import Marks
 from live.display.trails import TailLines
 
 IDS_DRAWN = 150
+DOT_PX = 5.0
 _COLOURS = [QColor(*(int(v) for v in row)) for row in PALETTE]
 _SHADOW = QColor(0, 0, 0, 200)
 
@@ -81,8 +82,9 @@ class MarksItem(QGraphicsItem):
             painter.save()
             painter.translate(marks.tail_x_px, marks.tail_y_px)
             for colour, path in self._paths:
-                tint = QColor(_COLOURS[colour])
-                tint.setAlpha(170)
+                # colours mean classes then, and a track has had several
+                tint = QColor(_COLOURS[0 if marks.by_class else colour])
+                tint.setAlpha(90 if marks.by_class else 170)
                 painter.setPen(_pen(tint, 1.0))
                 painter.drawPath(path)
             painter.restore()
@@ -103,6 +105,11 @@ class MarksItem(QGraphicsItem):
             for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
                 inner = QPointF(x + dx * 0.8 * radius, y + dy * 0.8 * radius)
                 painter.drawLine(inner, QPointF(x + dx * 1.25 * radius, y + dy * 1.25 * radius))
+        for dot in marks.dots:
+            painter.setPen(_pen(_SHADOW, 2.0))
+            painter.setBrush(_COLOURS[dot.colour])
+            radius = DOT_PX / max(painter.worldTransform().m11(), 1e-9)
+            painter.drawEllipse(QPointF(dot.x_px, dot.y_px), radius, radius)
         painter.restore()
         if marks.objects is not None:
             self._draw_ids(painter, marks.objects, marks, widget)
@@ -129,7 +136,7 @@ class MarksItem(QGraphicsItem):
         if rows.size > IDS_DRAWN:
             rows = rows[np.argsort(objects["area_px"][rows])[::-1][:IDS_DRAWN]]
         self.ids_drawn = int(rows.size)
-        colours = colour_index(objects["track_id"])
+        colours = colours_of(objects, by_class=marks.by_class)
         painter.save()
         painter.resetTransform()
         painter.setFont(self._font)

@@ -1,4 +1,4 @@
-"""Outlines of a label image as a picture of their own, one steady colour per track."""
+"""Outlines of a label image as a picture of their own, one steady colour per track or class."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ from live.display.region import Region
 
 COLOURS = 24
 UNTRACKED = (210, 216, 222)
+# bright on dark, and apart for most people who tell red from green badly
+CLASS_COLOURS = (
+    (76, 194, 255),
+    (255, 214, 64),
+    (255, 112, 67),
+    (80, 220, 140),
+    (236, 130, 210),
+    (160, 140, 255),
+    (190, 235, 90),
+    (255, 170, 150),
+)
 
 
 def _palette() -> NDArray[np.uint8]:
-    """(COLOURS + 1, 4) RGBA; row 0 for what has no track, then well separated bright hues."""
+    """(n, 4) RGBA; row 0 for what has no track or class, then ``COLOURS`` well separated bright
+    hues for tracks, then those for classes."""
     rows = [(*UNTRACKED, 255)]
     for number in range(COLOURS):
         # steps of the golden ratio keep neighbours in number far apart in hue
@@ -22,6 +34,7 @@ def _palette() -> NDArray[np.uint8]:
         light = (1.0, 0.86)[number % 2]
         red, green, blue = colorsys.hsv_to_rgb(hue, 0.62, light)
         rows.append((round(red * 255), round(green * 255), round(blue * 255), 255))
+    rows += [(*colour, 255) for colour in CLASS_COLOURS]
     return np.array(rows, np.uint8)
 
 
@@ -33,6 +46,19 @@ def colour_index(track_id: NDArray[np.int64]) -> NDArray[np.intp]:
     """Row of ``PALETTE`` for each track id (n,); the same id always has the same colour."""
     index = np.asarray(track_id, np.intp)
     return np.where(index > 0, 1 + (index - 1) % COLOURS, 0)
+
+
+def class_colour(class_id: int) -> int:
+    """Row of ``PALETTE`` for a class; row 0 for none."""
+    return 0 if class_id < 0 else 1 + COLOURS + class_id % len(CLASS_COLOURS)
+
+
+def colours_of(objects: NDArray[np.void], *, by_class: bool) -> NDArray[np.intp]:
+    """Row of ``PALETTE`` for each object (n,) of ``OBJECT_DTYPE``."""
+    if not by_class:
+        return colour_index(objects["track_id"])
+    number = objects["class_id"].astype(np.intp)
+    return np.where(number >= 0, 1 + COLOURS + number % len(CLASS_COLOURS), 0)
 
 
 def edges_of(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -53,7 +79,11 @@ def edges_of(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 
 def outline_rgba(
-    labels: NDArray[np.int32], objects: NDArray[np.void], region: Region
+    labels: NDArray[np.int32],
+    objects: NDArray[np.void],
+    region: Region,
+    *,
+    by_class: bool = False,
 ) -> NDArray[np.uint8]:
     """Draw the outlines inside a region.
 
@@ -66,6 +96,8 @@ def outline_rgba(
         row is drawn in the colour of what has no track.
     region
         What to take of ``labels``.
+    by_class
+        Colour by ``class_id`` instead.
 
     Returns
     -------
@@ -81,6 +113,6 @@ def outline_rgba(
     table = np.zeros(int(values.max()) + 1, np.intp)
     rows = objects["label"]
     known = (rows > 0) & (rows < table.size)
-    table[rows[known]] = colour_index(objects["track_id"][known])
+    table[rows[known]] = colours_of(objects[known], by_class=by_class)
     picture.reshape(-1, 4)[where] = PALETTE[table[values]]
     return picture

@@ -6,6 +6,7 @@ Qt cannot run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,12 +14,23 @@ from numpy.typing import NDArray
 
 from live.display.contrast import AutoContrast, Levels
 from live.display.placement import Anchor, Placement, StageMemory, anchor_of, place
+from live.display.recent import RecentFrames
 from live.display.trails import Flash, Trails
 from live.display.view_model import ShownFrame, ShownResult
 
 PIXEL_CENTRE = 0.5
 """Centroids count from the middle of the first pixel, the drawing from its corner."""
 TARGET_SHARE = 0.06
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A dot on one object, (y, x) in pixels of the frame on screen."""
+
+    y_px: float
+    x_px: float
+    colour: int
+    """Row of ``live.display.outlines.PALETTE``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +48,9 @@ class Marks:
     flashes: list[Flash] = field(default_factory=list)
     target: tuple[float, float, float] | None = None
     """(y, x, radius) of the ring round what a burst looks at."""
+    by_class: bool = False
+    """Ids have the colour of their class."""
+    dots: list[Dot] = field(default_factory=list)
 
 
 class Scene:
@@ -44,11 +59,14 @@ class Scene:
     def __init__(self) -> None:
         self.frame: ShownFrame | None = None
         self.result: ShownResult | None = None
+        self.source: ShownFrame | None = None
+        """The frame that the result was found in; None when it never came or came too long ago."""
         self.passed_over = 0
         """Frames captured between two that were shown."""
         self.contrast = AutoContrast()
         self.trails = Trails()
         self._memory = StageMemory()
+        self._recent = RecentFrames()
         self._scale: tuple[float, int, int] | None = None
 
     def take_frame(self, frame: ShownFrame, now_s: float) -> None:
@@ -56,11 +74,15 @@ class Scene:
         if self.frame is not None and frame.seq < self.frame.seq:
             self._memory = StageMemory()
             self.trails.clear()
-            self.result = None
+            self._recent = RecentFrames()
+            self.result = self.source = None
         elif self.frame is not None:
             self.passed_over += frame.seq - self.frame.seq - 1
         self.frame = frame
         self._memory.remember(frame)
+        self._recent.remember(frame)
+        if self.result is not None and self.source is None:
+            self.source = self._recent.of(self.result)
         scale = anchor_of(frame).scale
         if scale != self._scale:
             self.trails.clear()
@@ -69,7 +91,7 @@ class Scene:
 
     def take_result(self, result: ShownResult, now_s: float) -> None:
         """Make this the result on screen and lengthen the tails by it."""
-        self.result = result
+        self.result, self.source = result, self._recent.of(result)
         anchor = self._anchor(result)
         if anchor is not None and anchor.scale == self._scale:
             self.trails.add(result.objects, anchor, now_s)
@@ -92,6 +114,8 @@ class Scene:
         tails: bool,
         target_um: tuple[float, float] | None,
         now_s: float,
+        by_class: bool = False,
+        dots: Sequence[Dot] = (),
     ) -> Marks:
         """Marks for the frame on screen.
 
@@ -105,6 +129,10 @@ class Scene:
             Stage position (x, y) of what a burst looks at, or None.
         now_s
             Clock of ``take_result``.
+        by_class
+            Whether colours tell classes.
+        dots
+            Dots on objects, in pixels of the result.
         """
         if self.frame is None:
             return Marks()
@@ -118,6 +146,16 @@ class Scene:
             tail_x_px=PIXEL_CENTRE - here.x_px,
             flashes=self.trails.flashes(now_s) if seen or tails else [],
             target=self._target(target_um, here),
+            by_class=by_class,
+            dots=[
+                Dot(
+                    dot.y_px + PIXEL_CENTRE + placement.y_px,
+                    dot.x_px + PIXEL_CENTRE + placement.x_px,
+                    dot.colour,
+                )
+                for dot in dots
+                if seen and placement is not None
+            ],
         )
 
     def _anchor(self, result: ShownResult) -> Anchor | None:

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from live.display import theme
+from live.display.class_panel import ClassPanel
 from live.display.histogram import HistogramPanel
 from live.display.image_view import ViewOptions
 from live.display.view_model import RuleLine
@@ -29,8 +30,9 @@ RULES_SHOWN = 12
 _BOXES = (
     ("outlines", "Outlines", "O", "Draw the outline of every object, coloured by track"),
     ("ids", "Ids", "I", "Write the track id above every object"),
-    ("tails", "Tails", "T", "Draw where each track was in the last 20 results"),
+    ("tails", "Tails", "L", "Draw where each track was in the last 20 results"),
     ("denoised", "Denoised", "D", "Denoised picture right of the blue line; drag the line"),
+    ("by_class", "By class", "C", "Colours of outlines and ids tell classes instead of tracks"),
 )
 
 
@@ -72,6 +74,9 @@ class SidePanel(QWidget):
             row.addWidget(button)
         layout.addLayout(row)
 
+        self.classes = ClassPanel()
+        layout.addWidget(self.classes)
+
         layout.addWidget(_heading("CONTRAST"))
         self.histogram = HistogramPanel()
         self.histogram.auto.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -99,9 +104,10 @@ class SidePanel(QWidget):
         """What the boxes say."""
         return ViewOptions(**{key: box.isChecked() for key, box in self.boxes.items()})
 
-    def set_denoised_available(self, available: bool) -> None:
-        """Grey the box out where the pipeline does not denoise."""
-        self.boxes["denoised"].setEnabled(available)
+    def set_available(self, *, denoised: bool, classes: bool) -> None:
+        """Grey boxes out where the pipeline does not denoise, or not classify."""
+        self.boxes["denoised"].setEnabled(denoised)
+        self.boxes["by_class"].setEnabled(classes)
 
     def set_rules(self, rules: Sequence[RuleLine]) -> None:
         """List the rules; the first ``RULES_SHOWN`` of them."""

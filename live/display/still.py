@@ -14,6 +14,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from live.display import theme
+from live.display.classes import class_lines, trust_text
 from live.display.contrast import to_grey
 from live.display.files import write_whole
 from live.display.outlines import outline_rgba
@@ -93,7 +94,7 @@ def draw_still(scene: Scene, status: ShownStatus, title: str, now_ns: int) -> Im
     pen.rectangle((x, y, x + round(bar.length_px * scale), y + 4), fill="white")
     pen.text((x, y - 18), plain(bar.text), fill="white", font=_font(13))
     above = [status.warning, title, f"{frame.channel}  #{frame.seq}"]
-    above += [overlay_note(scene.placement()), "", "RULES"]
+    above += [overlay_note(scene.placement()), *_classes(scene), "", "RULES"]
     above += [f"{r.name}: fired {r.fired}. {r.last_text}" for r in list(status.rules)[:RULES]]
     lines = _wrapped([*(above if status.warning else above[1:]), "", "EVENTS"])
     events = _wrapped(list(status.events)[-LINES:])
@@ -102,6 +103,15 @@ def draw_still(scene: Scene, status: ShownStatus, title: str, now_ns: int) -> Im
         place = (room[0] + 12, STRIP + 8 + 18 * row)
         pen.text(place, plain(line), fill=theme.TEXT, font=_font(12))
     return page
+
+
+def _classes(scene: Scene) -> list[str]:
+    """Trust and classes of the newest result; nothing where there are none."""
+    if scene.result is None:
+        return []
+    lines = class_lines(scene.result, {})
+    counts = "  ".join(f"{line.name} {line.count}" for line in lines)
+    return [text for text in (trust_text(scene.result.verdict)[0], counts) if text]
 
 
 def _picture(scene: Scene, shown: tuple[int, int]) -> Image.Image:

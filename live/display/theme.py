@@ -34,6 +34,8 @@ QLabel#heading {{ color: {DIM}; font-size: 10px; font-weight: bold;
 QLabel#tileTitle {{ color: {DIM}; font-size: 10px; }}
 QLabel#tileValue {{ font-size: 14px; font-weight: 600; }}
 QLabel#badge {{ background: rgba(10, 12, 15, 175); border-radius: 4px; padding: 3px 7px; }}
+QLabel#alarm {{ background: rgba(150, 20, 20, 225); color: #ffffff; border-radius: 4px;
+    padding: 4px 9px; font-weight: 600; }}
 QLabel#warning {{ background: #4a3510; color: #ffd68a; padding: 5px 12px; font-weight: 600; }}
 QWidget#panel QCheckBox::indicator {{ width: 11px; height: 11px; border: 1px solid #66737f;
     border-radius: 3px; background: #20262d; }}
@@ -44,6 +46,8 @@ QWidget#panel QPushButton {{ background: #232a32; }}
 QWidget#panel QPushButton:hover {{ border-color: {ACCENT}; }}
 QWidget#panel QPushButton:checked {{ background: #5a3d12; border-color: {WARN}; }}
 QPushButton:disabled, QCheckBox:disabled {{ color: #55606c; }}
+QComboBox {{ border: 1px solid {LINE}; border-radius: 4px; padding: 3px 6px; }}
+QWidget#panel QComboBox, QWidget#panel QComboBox QLineEdit {{ background: #20262d; }}
 QPlainTextEdit {{ border: 1px solid {LINE}; border-radius: 4px; font-size: 11px; }}
 QToolTip {{ background: #242b33; color: {TEXT}; border: 1px solid {LINE}; padding: 4px; }}
 QSplitter::handle {{ background: {LINE}; }}

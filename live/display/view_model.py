@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.result import Verdict
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShownFrame:
@@ -58,6 +60,14 @@ class ShownResult:
     y_um: float | None = None
     pixel_size_um: float | None = None
     """Pixel size of the frame that it was found in. None: the same as that of the frame shown."""
+    captured_ns: int = 0
+    """Of the frame that it was found in; 0 where that is not known."""
+    channel: str = ""
+    """Of the same frame."""
+    classes: tuple[str, ...] = ()
+    """Names that ``class_id`` of the objects counts into; empty where nothing is classified."""
+    verdict: Verdict | None = None
+    """The newest check of whether images are of the kind that the networks know."""
 
 
 @dataclass(frozen=True, slots=True)

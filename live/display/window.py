@@ -7,20 +7,25 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QLabel, QSplitter, QVBoxLayout, QWidget
 
+from live.display.classes import all_classes, class_lines, trust_text
 from live.display.contrast import histogram_of
+from live.display.errors import TeachError
 from live.display.files import free_name, write_whole
 from live.display.image_view import ImageView
+from live.display.outlines import class_colour
 from live.display.readout import decision_latency, overlay_note, tiles
-from live.display.scene import Scene
+from live.display.scene import Dot, Scene
 from live.display.screenshot import png_of
 from live.display.side_panel import SidePanel
 from live.display.strip import Strip
+from live.display.teacher import Teacher
 from live.display.timeline import Timeline
 from live.display.view_model import DisplayFeed, ShownFrame, ShownStatus
 from live.display.wording import say
@@ -50,6 +55,8 @@ class LiveWindow(QWidget):
         Called once when the window closes, whoever closed it.
     snapshot_dir
         Where the button puts its pictures; the working folder when None.
+    taught_dir
+        Where objects go that someone names by clicks; None offers no such thing.
     clock_ns
         The clock of ``ShownFrame.captured_ns``.
     """
@@ -62,6 +69,7 @@ class LiveWindow(QWidget):
         screenshot: Path | None = None,
         on_close: Callable[[], None] | None = None,
         snapshot_dir: Path | None = None,
+        taught_dir: Path | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         super().__init__()
@@ -73,6 +81,7 @@ class LiveWindow(QWidget):
         self._snapshot_dir = snapshot_dir
         self._clock_ns = clock_ns
         self.scene = Scene()
+        self.teacher = Teacher(taught_dir)
         self.status = ShownStatus()
         self.error: Exception | None = None
         self._drawn_s: deque[float] = deque(maxlen=256)
@@ -185,14 +194,18 @@ class LiveWindow(QWidget):
         layout.addWidget(self.warning)
         layout.addWidget(across, 1)
         self.view.badges.set_middle("waiting for the first picture")
+        self.side.classes.set_available(self.teacher.available)
 
     def _connect(self) -> None:
         side = self.side
         keys: dict[str, Callable[[], object]] = {
             "O": side.boxes["outlines"].toggle,
             "I": side.boxes["ids"].toggle,
-            "T": side.boxes["tails"].toggle,
+            "L": side.boxes["tails"].toggle,
             "D": side.boxes["denoised"].click,
+            "C": side.boxes["by_class"].click,
+            "T": side.classes.teach.click,
+            "U": self._undo,
             "A": self._set_auto,
             "S": self.save_snapshot,
             "R": self.view.fit,
@@ -200,6 +213,12 @@ class LiveWindow(QWidget):
         }
         for key, action in keys.items():
             QShortcut(QKeySequence(key), self).activated.connect(action)
+        for number in range(9):
+            choose = partial(side.classes.choose, number)
+            QShortcut(QKeySequence(str(number + 1)), self).activated.connect(choose)
+        side.classes.teach_toggled.connect(self._redraw)
+        side.classes.undo_asked.connect(self._undo)
+        self.view.clicked.connect(self._on_click)
         for box in side.boxes.values():
             box.toggled.connect(self._redraw)
         side.pause.toggled.connect(self._redraw)
@@ -234,6 +253,7 @@ class LiveWindow(QWidget):
         self._stale = False
         options = self.side.options()
         placement = self.scene.placement()
+        dots = self._dots() if self.side.classes.teaching else ()
         self.view.draw(frame, self.scene.levels(), result, placement, options)
         self.view.marks.set_marks(
             self.scene.marks(
@@ -242,6 +262,8 @@ class LiveWindow(QWidget):
                 tails=options.tails,
                 target_um=self.status.target_um,
                 now_s=now_s,
+                by_class=options.by_class,
+                dots=dots,
             )
         )
         self.view.marks.show_tails = options.tails
@@ -257,12 +279,17 @@ class LiveWindow(QWidget):
             self.warning.setText(say(status.warning))
             self.warning.setVisible(bool(status.warning))
         frame, result = self.scene.frame, self.scene.result
+        self.side.classes.set_lines(class_lines(result, self.teacher.counts()))
         if frame is None:
             return
         self.view.badges.set_middle("")
+        self.view.badges.set_trust(*trust_text(result.verdict if result is not None else None))
         self.view.badges.set_title(_title(frame))
         self.side.source.setText(say(_source(frame)))
-        self.side.set_denoised_available(result is not None and result.denoised is not None)
+        self.side.set_available(
+            denoised=result is not None and result.denoised is not None,
+            classes=result is not None and bool(result.classes),
+        )
         self.view.badges.set_note(self._note(now_s))
 
     def _note(self, now_s: float) -> str:
@@ -309,6 +336,32 @@ class LiveWindow(QWidget):
             self.scene.contrast.set_auto(frame.channel)
             self.scene.contrast.update(frame.pixels, frame.channel, self._now_s())
             self._stale = True
+
+    def _on_click(self, y_px: float, x_px: float) -> None:
+        panel = self.side.classes
+        if panel.teaching:
+            self._teach(lambda: self.teacher.teach(self.scene, y_px, x_px, panel.chosen))
+
+    def _undo(self) -> None:
+        if self.teacher.available:
+            self._teach(self.teacher.undo)
+
+    def _teach(self, action: Callable[[], str]) -> None:
+        try:
+            self._notify(action())
+        except TeachError as error:
+            self._notify(str(error))
+        self._next_text_s = 0.0
+        self._stale = True
+
+    def _dots(self) -> list[Dot]:
+        result = self.scene.result
+        classes = all_classes(result.classes if result is not None else (), self.teacher.counts())
+        return [
+            Dot(mark.y_px, mark.x_px, class_colour(classes.index(mark.name)))
+            for mark in self.teacher.marks(self.scene)
+            if mark.name in classes
+        ]
 
     def _redraw(self) -> None:
         self._stale = True

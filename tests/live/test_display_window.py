@@ -113,7 +113,7 @@ def test_boxes_and_keys_switch_what_is_drawn(open_window: Open, app: QApplicatio
     assert window.view.overlay is not None
     window.activateWindow()
     app.processEvents()
-    for key, box in (("o", "outlines"), ("i", "ids"), ("t", "tails")):
+    for key, box in (("o", "outlines"), ("i", "ids"), ("l", "tails")):
         before = window.side.boxes[box].isChecked()
         QTest.keyClick(window, key)
         assert window.side.boxes[box].isChecked() is not before

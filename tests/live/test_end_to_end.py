@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import psutil
 import pytest
@@ -148,6 +149,32 @@ def test_inference_killed_in_mid_run_comes_back_with_the_same_track_ids(tmp_path
     assert same / seen >= 0.8, f"{same} of {seen} cells kept their id over the restart"
     ids = [track for (track,) in run.rows(f"SELECT track_id FROM objects WHERE seq = {after}")]
     assert len(ids) == len(set(ids))
+
+
+def test_cells_are_sorted_and_rules_can_ask_for_a_class(tmp_path):
+    pipeline = {"name": "sorted", "segment": {"kind": "threshold"}, "track": {},
+                "classify": {"model": "phases"}}  # fmt: skip
+    rule = {"name": "at rest", "when": "became", "of_class": "interphase", "min_age_frames": 2,
+            "then": {"frames": 3, "rate_factor": 2}, "max_firings": 1}  # fmt: skip
+    plan = EXPERIMENT["plan"] | {"time_plan": {"interval": 0.1, "loops": 25}}
+    with running(tmp_path, plan=plan, pipeline=pipeline, rules=[rule]) as run:
+        report = run.finish()
+        assert run.process.returncode == 0, run.text
+    (fired,) = report["rules"]
+    assert fired["because"].endswith("became interphase")
+    assert fired["outcome"] == "done"
+    assert report["truth"]["fired"] == 0  # says nothing of divisions
+    assert report["classes"].keys() == {"interphase", "mitotic", "dead"}
+    total = report["objects"]["mean_per_frame"] * report["frames"]["analysed"]
+    assert sum(report["classes"].values()) == round(total) > 25
+    with JournalReader(RunFolder(run.out).journal) as journal:
+        names = journal.classes()
+    track, seq = fired["object"], fired["seq"]
+    kept = run.rows(f"SELECT seq, class_id FROM objects WHERE track_id = {track} AND seq <= {seq}")
+    assert [names[number] for _, number in kept[-2:]] == ["interphase"] * 2
+    sql = f"SELECT \"class\", count(*) FROM '{run.out / 'objects.parquet'}' GROUP BY 1"
+    counted = dict(duckdb.sql(sql).fetchall())
+    assert counted == {name: count for name, count in report["classes"].items() if count}
 
 
 def _same_ids(run: Run, before: int, after: int) -> tuple[int, int]:
