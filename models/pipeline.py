@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from models.tasks.trust import Doubter
     from models.tracking import Tracker
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 CLASSICAL = EngineInfo(name="classical", precision="fp32", device="cpu")
 
 Segmented = tuple[NDArray[np.int32], NDArray[np.float32]]
@@ -49,8 +49,18 @@ class Segmenter(Protocol):
     def warm_up(self, shape: tuple[int, int], dtype: str) -> EngineInfo:
         """Run once on an image of this shape and say what really ran."""
 
-    def segment(self, pixels: NDArray[Any]) -> Segmented:
-        """Label image (y, x) int32, objects 1..n without gaps, and confidence (n,) float32."""
+    @property
+    def learned(self) -> tuple[float, float]:
+        """Scale that fits the objects, and pixel size in um; zeros where nothing was learned."""
+
+    def restore(self, learned: tuple[float, float]) -> None:
+        """Go on with what another segmenter had learned."""
+
+    def segment(self, pixels: NDArray[Any], pixel_size_um: float = 0.0) -> Segmented:
+        """Label image (y, x) int32, objects 1..n without gaps, and confidence (n,) float32.
+
+        ``pixel_size_um`` is 0 where it is unknown.
+        """
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -58,6 +68,8 @@ class _State(msgspec.Struct, frozen=True):
     track: str
     """Settings of the tracker that wrote it."""
     tracker: bytes
+    learned: tuple[float, float]
+    """What the segmenter knows of size, so that the next image is labelled alike."""
 
 
 def load_pipeline(settings: PipelineSettings | Mapping[str, Any]) -> Pipeline:
@@ -206,7 +218,7 @@ class Pipeline:
             chosen = pixels
             if denoised is not None and self.settings.segment_on == "denoised":
                 chosen = denoised
-            found, confidence = self._labels(chosen, labels)
+            found, confidence = self._labels(chosen, labels, context)
         with _timed(stage_ms, "measure"):
             # counts are measured on the raw image: a denoised one is for looking at
             objects = measure(found, pixels, confidence, context)
@@ -228,12 +240,17 @@ class Pipeline:
             context.seq, compact(found), objects, denoised, stage_ms, classes, verdict
         )
 
-    def _labels(self, pixels: NDArray[Any], labels: NDArray[np.integer[Any]] | None) -> Segmented:
+    def _labels(
+        self,
+        pixels: NDArray[Any],
+        labels: NDArray[np.integer[Any]] | None,
+        context: ImageContext,
+    ) -> Segmented:
         from models.tasks.measure import compact
 
         if labels is None:
             assert self._segmenter is not None
-            return self._segmenter.segment(pixels)
+            return self._segmenter.segment(pixels, context.pixel_size_um)
         if labels.shape != pixels.shape:
             raise ImageError(
                 f"label image of {labels.shape} for an image of {pixels.shape}; need one size"
@@ -243,10 +260,11 @@ class Pipeline:
         return found, np.ones(int(found.max(initial=0)), dtype=np.float32)
 
     def export_state(self) -> bytes:
-        """Tracks as they are now, for ``restore_state`` of another process."""
+        """Tracks and size of objects as they are now, for ``restore_state`` of another process."""
         self._check_open()
         tracker = b"" if self._tracker is None else self._tracker.export_state()
-        return msgspec.msgpack.encode(_State(STATE_VERSION, self._fingerprint(), tracker))
+        learned = (0.0, 0.0) if self._segmenter is None else self._segmenter.learned
+        return msgspec.msgpack.encode(_State(STATE_VERSION, self._fingerprint(), tracker, learned))
 
     def restore_state(self, state: bytes) -> None:
         """Go on with the tracks of an earlier process.
@@ -268,6 +286,8 @@ class Pipeline:
             )
         if self._tracker is not None:
             self._tracker.restore_state(found.tracker)
+        if self._segmenter is not None:
+            self._segmenter.restore(found.learned)
 
     def _fingerprint(self) -> str:
         return "" if self.settings.track is None else self.settings.track.model_dump_json()
@@ -302,7 +322,18 @@ class _ThresholdSegmenter:
         self.segment(np.zeros(shape, dtype=dtype))
         return CLASSICAL
 
-    def segment(self, pixels: NDArray[Any]) -> Segmented:
+    @property
+    def learned(self) -> tuple[float, float]:
+        return (0.0, 0.0)
+
+    def restore(self, learned: tuple[float, float]) -> None:  # noqa: ARG002
+        return None
+
+    def segment(
+        self,
+        pixels: NDArray[Any],
+        pixel_size_um: float = 0.0,  # noqa: ARG002
+    ) -> Segmented:
         from models.tasks.threshold import segment
 
         return segment(pixels, self._settings)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -13,7 +15,7 @@ from live.commands.options import JsonFile, check_json_target, console, write_js
 from live.errors import BenchFailed, UsageError
 
 BENCHES = "parfocal.benches"
-_OURS = {"handover": "benchmarks.handover:run"}
+_OURS = {"handover": "benchmarks.handover:run", "segment": "benchmarks.segment:run"}
 """Known without an installation, so that a bare checkout can be measured too."""
 
 Row: TypeAlias = Mapping[str, Any]
@@ -27,11 +29,16 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer repeats: shows that it works, no figures.")
     ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", metavar="FILE", help="Measure on this picture, where one is."),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Measure; without a name, list what can be measured.
 
-    Exits non-zero when a measurement misses a bar that it names.
+    Exits non-zero when a measurement misses a bar that it names, or could not be compared because
+    the peer is not installed.
     """
     from live.didyoumean import suggestion
 
@@ -46,15 +53,24 @@ def bench(
     for name in chosen:
         if name not in known:
             raise UsageError(f"no bench is called '{name}'; {suggestion(name, known)}")
+    if picture is not None and not picture.is_file():
+        raise UsageError(f"--picture {picture}: there is no such file")
     rows: list[dict[str, Any]] = []
     for name in chosen:
         screen.print(f"Measuring {name} ...", markup=False)
-        rows += load_bench(known[name])(quick=quick)
+        measure = load_bench(known[name])
+        given = {"picture": picture} if picture is not None and _takes_picture(measure) else {}
+        rows += measure(quick=quick, **given)
     write_json(json_file, rows)
-    screen.print(_table(rows))
-    missed = [row for row in rows if "bar" in row and not row["ratio"] >= row["bar"]]
-    if missed and not quick:
-        raise BenchFailed("; ".join(_miss(row) for row in missed))
+    screen.print(_table([row for row in rows if "left_out" not in row]))
+    for machine in dict.fromkeys(row["machine"] for row in rows if "machine" in row):
+        screen.print(f"Machine: {machine}", markup=False)
+    missed = [_miss(row) for row in rows if "bar" in row and not row["ratio"] >= row["bar"]]
+    left_out = [f"{row['case']}: not compared, {row['left_out']}" for row in _without(rows)]
+    if (missed or left_out) and not quick:
+        raise BenchFailed("; ".join(missed + left_out))
+    for line in left_out:
+        screen.print(line, markup=False)
 
 
 def known_benches() -> dict[str, str]:
@@ -66,7 +82,8 @@ def load_bench(where: str) -> Bench:
     """The function at ``module:function``; it takes ``quick`` and returns rows.
 
     A row is ``{bench, case, ours, peer, value_ours, value_peer, unit, ratio}``; ``bar``, where
-    given, is the least ratio that is good enough.
+    given, is the least ratio that is good enough, and ``machine`` says what it ran on. A row that
+    could not be measured is ``{bench, case, left_out}``, the last being why.
 
     Raises
     ------
@@ -95,6 +112,14 @@ def _table(rows: list[dict[str, Any]]) -> Any:
             f"{row['ratio']:.2f}" + (f" (bar {row['bar']:g})" if "bar" in row else ""),
         )
     return table
+
+
+def _takes_picture(measure: Bench) -> bool:
+    return "picture" in inspect.signature(measure).parameters
+
+
+def _without(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if "left_out" in row]
 
 
 def _miss(row: Row) -> str:

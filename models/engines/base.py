@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import EngineError
@@ -31,10 +32,15 @@ class Engine(Protocol):
     def info(self) -> EngineInfo:
         """What really runs, as the engine itself reports it."""
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of what the network takes; files of earlier versions take less."""
+
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs by name for inputs by name; blocks until done.
 
-        The arrays belong to the caller: no later call changes them.
+        An input of fixed size that is left out is zeros, which is to say: as you think best. The
+        arrays belong to the caller: no later call changes them.
         """
 
 
@@ -57,6 +63,18 @@ def refuse_precision(engine: str, asked: str, known: tuple[str, ...]) -> None:
     """Raise ``EngineError`` unless the engine knows the precision asked for."""
     if asked not in known:
         raise EngineError(f"{engine} runs {' or '.join(known)} here, not {asked}; set precision")
+
+
+def filled(
+    inputs: Mapping[str, NDArray[Any]], known: Mapping[str, tuple[int, ...] | None]
+) -> dict[str, NDArray[Any]]:
+    """Inputs, with zeros for those left out whose size is fixed (not None in ``known``)."""
+    missing = {
+        name: np.zeros(shape, np.float32)
+        for name, shape in known.items()
+        if shape is not None and name not in inputs
+    }
+    return {**inputs, **missing}
 
 
 def not_open(engine: str) -> EngineError:

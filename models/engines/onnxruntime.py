@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from models.engines.base import Arrays, model_name, not_open, refuse_precision
+from models.engines.base import Arrays, filled, model_name, not_open, refuse_precision
 from models.errors import EngineError
 from models.result import EngineInfo
 
@@ -34,6 +34,7 @@ class OnnxRuntimeEngine:
         self._path, self._threads = path, threads
         self._session: Any = None
         self._info: EngineInfo | None = None
+        self._known: dict[str, tuple[int, ...] | None] = {}
 
     def __enter__(self) -> Self:
         """Load the file; raises ``EngineError`` when another provider would run it."""
@@ -55,6 +56,10 @@ class OnnxRuntimeEngine:
         if active != [PROVIDER]:
             raise EngineError(f"asked ONNX Runtime for {PROVIDER}, it runs {active}")
         self._session = session
+        for given in session.get_inputs():
+            # a free length is a name or None in place of a number
+            fixed = all(isinstance(length, int) for length in given.shape)
+            self._known[given.name] = tuple(given.shape) if fixed else None
         self._info = EngineInfo(NAME, "fp32", f"cpu, {self._threads} threads", name)
         return self
 
@@ -69,12 +74,20 @@ class OnnxRuntimeEngine:
             raise not_open(NAME)
         return self._info
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of what the network takes."""
+        if self._session is None:
+            raise not_open(NAME)
+        return tuple(self._known)
+
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs by name; fresh arrays."""
         if self._session is None:
             raise not_open(NAME)
         names = [output.name for output in self._session.get_outputs()]
         try:
-            return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+            found = self._session.run(names, filled(inputs, self._known))
         except Exception as error:  # as above
             raise EngineError(f"ONNX Runtime failed on {self._path.name}: {error}") from error
+        return dict(zip(names, found, strict=True))

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engines.base import Arrays, model_name, not_open, refuse_precision
+from models.engines.base import Arrays, filled, model_name, not_open, refuse_precision
 from models.errors import EngineError
 from models.result import EngineInfo
 
@@ -37,6 +37,7 @@ class OpenVinoEngine:
         self._path, self._precision, self._threads = path, precision, threads
         self._request: Any = None
         self._info: EngineInfo | None = None
+        self._known: dict[str, tuple[int, ...] | None] = {}
 
     def __enter__(self) -> Self:
         """Compile for this CPU; raises ``EngineError`` when another precision would run."""
@@ -70,6 +71,9 @@ class OpenVinoEngine:
                 "to fp32"
             )
         self._request = compiled.create_infer_request()
+        for port in compiled.inputs:
+            fixed = port.get_partial_shape().is_static
+            self._known[port.get_any_name()] = tuple(port.shape) if fixed else None
         self._info = EngineInfo(NAME, self._precision, f"cpu, {self._threads} threads", name)
         return self
 
@@ -84,12 +88,19 @@ class OpenVinoEngine:
             raise not_open(NAME)
         return self._info
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of what the network takes."""
+        if self._request is None:
+            raise not_open(NAME)
+        return tuple(self._known)
+
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs by name; copies, since the engine reuses its own buffers."""
         if self._request is None:
             raise not_open(NAME)
         try:
-            found = self._request.infer(dict(inputs))
+            found = self._request.infer(filled(inputs, self._known))
         except Exception as error:  # as above
             raise EngineError(f"OpenVINO failed on {self._path.name}: {error}") from error
         return {port.get_any_name(): np.array(array) for port, array in found.items()}

@@ -1,8 +1,9 @@
 """Segmentation by a trained network that goes from camera counts to a label image by itself.
 
-Beside the network there is one thing to do: bring objects to the size that it was trained on. The
-size is found from the image: label once, measure, and label again where it is off by more than 30
-per cent. It is remembered from image to image, so in a live movie it is paid for once.
+Beside the network there is to do: bring objects to the size that it was trained on, keep hot pixels
+and beads from setting the brightness, and cut images that are too large into tiles. The size is
+found from the image: label once, measure, and label again where it is off. It is remembered from
+image to image, so in a live movie it is paid for once.
 """
 
 from __future__ import annotations
@@ -19,32 +20,53 @@ from models.catalog import ModelCard, read_card, weights_path
 from models.engines import Engine, open_engine
 from models.errors import EngineError, ImageError, PipelineError
 from models.result import EngineInfo
-from models.tasks.resize import pad_to_multiple, resize_image, resize_labels
+from models.scoring.contingency import contingency
+from models.tasks.light import STRIDE_PX, limits_beneath, limits_of, without_hot_pixels
+from models.tasks.resize import pad_to_multiple, resize_image, resize_labels, resize_part
+from models.tasks.sizes import SMALLEST_PX, enough, relative_size
+from models.tasks.tiles import Tile, busiest_part, label_in_tiles, tiles_of
 
 Segmented = tuple[NDArray[np.int32], NDArray[np.float32]]
+Limits = NDArray[np.float32]
+"""(2,) counts that become 0 and 1."""
 
 SIZE_TOLERANCE = 1.3
 """Objects within this factor of the trained diameter are labelled as they are."""
 
 SCALE_LIMITS = (0.2, 4.0)
 
+TILE_ABOVE = 2048 * 2048
+"""Images of more network pixels than this are labelled in tiles."""
+
+PROBE_PX = 1024
+"""Side of the part of such an image, in network pixels, that the scale is found on."""
+
 MAX_PIXELS = 4096 * 4096
 """Most pixels the network takes at once: the graph numbers them in float32, exact up to 2**24."""
+
+MAX_PIXELS_IN_TILES = 8192 * 8192
+"""Most network pixels of an image in tiles: beyond it a frame would take minutes."""
 
 MAX_TRIES = 3
 """Runs on one image, at most, to find the scale."""
 
+NARROWEST_PX = 8
+"""An image less wide than this shows no object: in its padding, noise would look like rods."""
+
 SMALLEST = 0.1
 """Objects below this fraction of the median area are left out as debris."""
 
-SMALLEST_PX = 12
-"""Nor is anything an object, at the network's scale, that has fewer pixels than this."""
+GAINED = 3
+"""Objects that a look beneath a bead must find beyond the plain one, to be the better of both."""
 
-FRAGMENT = 0.15
-"""Objects below this fraction of the bulk's area say nothing about size."""
+LOST = 0.2
+"""Part of the objects of the plain look that it may lose, beside two that may have been beads."""
 
-ENOUGH_OBJECTS = 3
-"""Fewer objects than this are no measure of size."""
+STEADY = 0.75
+"""Overlap that objects of both looks must keep, in the middle: haze would make cells swell."""
+
+LIMITS = "limits"
+"""Input of the network that gives the counts that become 0 and 1; earlier files have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +75,11 @@ class _Look:
 
     scale: float
     labels: NDArray[np.int32]
-    """At the network's scale, with gaps in the numbers."""
+    """At the network's scale, or in tiles at the camera's; with gaps in the numbers."""
     area: NDArray[np.int64]
-    """Pixels of each label, [0] the background."""
+    """Network pixels of each label, [0] the background."""
     confidence: NDArray[np.float64]
     """Mean probability in each label."""
-
-    def misfit(self, trained_px: float) -> float:
-        """Factor by which objects must grow to be as large as those trained on; 1 if unknown.
-
-        Size is the median area, as in training; specks and fragments, of which there can be many,
-        are left out of it by the area of the object which half the labelled pixels lie below.
-        """
-        area = np.sort(self.area[1:][self.area[1:] >= SMALLEST_PX])
-        if trained_px <= 0 or len(area) < ENOUGH_OBJECTS:
-            return 1.0
-        total = np.cumsum(area)
-        bulk = area[np.searchsorted(total, total[-1] / 2)]
-        middle = float(np.median(area[area >= FRAGMENT * bulk]))
-        return trained_px / (2 * math.sqrt(middle / math.pi))
 
 
 class NetworkSegmenter:
@@ -110,6 +118,8 @@ class NetworkSegmenter:
         self._engine: Engine | None = None
         self._stack = ExitStack()
         self._scale = 1.0
+        self._fits = False
+        self._pixel_size_um = 0.0
 
     def __enter__(self) -> Self:
         """Load the network; raises ``EngineError`` when it would not run as asked."""
@@ -134,20 +144,40 @@ class NetworkSegmenter:
 
     def reset(self) -> None:
         """Forget the size of objects: the next image is not of the same sample."""
-        self._scale = 1.0
+        self._scale, self._fits, self._pixel_size_um = 1.0, False, 0.0
+
+    @property
+    def learned(self) -> tuple[float, float]:
+        """Scale that fits the objects seen so far and pixel size in um, for ``restore``.
+
+        Zeros where nothing was learned; the pixel size is 0 where it is unknown.
+        """
+        return (self._scale, self._pixel_size_um) if self._fits else (0.0, 0.0)
+
+    def restore(self, learned: tuple[float, float]) -> None:
+        """Go on with what another segmenter had learned."""
+        self.reset()
+        if learned[0] > 0:
+            self._scale, self._pixel_size_um = learned
+            self._fits = True
 
     def warm_up(self, shape: tuple[int, int], dtype: str) -> EngineInfo:
         """Run once on an empty image of this shape, remember nothing, say what really ran."""
-        self._look(_checked(np.zeros(shape, dtype=dtype)), 1.0)
+        self._look(_checked(np.zeros(shape, dtype=dtype)), self._within(1.0, shape))
         return self.info
 
-    def segment(self, pixels: NDArray[Any]) -> Segmented:
+    def segment(self, pixels: NDArray[Any], pixel_size_um: float = 0.0) -> Segmented:
         """Label an image; blocks until done.
 
         Parameters
         ----------
         pixels
-            (y, x) uint8 or uint16 camera counts; not written to.
+            (y, x) uint8 or uint16 camera counts; not written to. In strips of fewer than
+            `NARROWEST_PX` rows or columns nothing is found.
+        pixel_size_um
+            Camera pixel on the sample, 0 where unknown: tells the scale of the first image where
+            the model card knows its own, and how the scale changes with the objective. The size of
+            the objects found has the last word.
 
         Returns
         -------
@@ -163,34 +193,102 @@ class NetworkSegmenter:
         EngineError
             Outside the ``with`` block, or when the engine fails.
         """
-        best = self._fitted(_checked(pixels))
+        if min(_checked(pixels).shape) < NARROWEST_PX:
+            return np.zeros(pixels.shape, np.int32), np.zeros(0, np.float32)
+        clean = without_hot_pixels(pixels)
+        start = self._first_scale(pixel_size_um)
+        best = self._fitted(clean, start)
+        beneath = limits_beneath(clean) if LIMITS in self._opened().inputs else None
+        if beneath is not None:
+            other = self._fitted(clean, start, beneath)
+            if _sees_more(other, best, clean.shape):
+                best = other
         self._scale = best.scale
+        self._fits = self._fits or enough(best.area)
+        if pixel_size_um > 0:
+            self._pixel_size_um = pixel_size_um
         return _finished(best, (pixels.shape[0], pixels.shape[1]))
 
-    def _fitted(self, pixels: NDArray[Any]) -> _Look:
-        """Look at the remembered scale, then, while objects are of another size, at theirs."""
-        trained = self._card.diameter_px
+    def _first_scale(self, pixel_size_um: float) -> float:
+        if pixel_size_um <= 0:
+            return self._scale
+        if self._fits:
+            known = self._pixel_size_um
+            return self._scale * (pixel_size_um / known if known > 0 else 1.0)
+        trained = self._card.pixel_size_um
+        return pixel_size_um / trained if trained > 0 else self._scale
+
+    def _fitted(self, pixels: NDArray[Any], start: float, limits: Limits | None = None) -> _Look:
+        """Look at the scale to start with, then, while objects are of another size, at theirs."""
+        shape = pixels.shape
+        scale = self._within(start, shape)
+        if not self._fits and self._in_tiles(shape, scale):
+            # finding the scale takes several looks, so they go to a part
+            part = busiest_part(pixels, PROBE_PX / scale)
+            scale = self._within(self._nearest(part, scale, limits).scale, shape)
+        return self._nearest(pixels, scale, limits)
+
+    def _nearest(self, pixels: NDArray[Any], scale: float, limits: Limits | None) -> _Look:
+        """The look of those tried at which objects are nearest to the trained size."""
+        shape = pixels.shape
         looks: list[_Look] = []
-        scale = _within(self._scale, pixels.shape)
         for _ in range(MAX_TRIES):
-            looks.append(self._look(pixels, scale))
-            misfit = looks[-1].misfit(trained)
-            wanted = _within(scale * misfit, pixels.shape)
+            looks.append(self._look(pixels, scale, limits))
+            size = relative_size(looks[-1].area, self._card.diameter_px)
+            wanted = self._within(scale / size, shape)
             if max(wanted / scale, scale / wanted) <= SIZE_TOLERANCE:
                 break
             scale = wanted
         # where no scale fits, the nearest is taken, so that the next image starts from there too
-        return min(looks, key=lambda look: abs(math.log(look.misfit(trained))))
+        trained = self._card.diameter_px
+        return min(looks, key=lambda k: abs(math.log(relative_size(k.area, trained))))
 
-    def _look(self, pixels: NDArray[Any], scale: float) -> _Look:
+    def _look(self, pixels: NDArray[Any], scale: float, limits: Limits | None = None) -> _Look:
         height, width = (max(round(length * scale), 1) for length in pixels.shape)
-        image = resize_image(pixels, (height, width))
-        found = self._opened().run({"image": pad_to_multiple(image, self._card.pixel_multiple)})
-        labels = np.ascontiguousarray(found["labels"][:height, :width])
+        if self._in_tiles(pixels.shape, scale):
+            return self._look_in_tiles(pixels, scale, limits)
+        labels, probability = self._run(resize_image(pixels, (height, width)), limits)
         flat = labels.ravel()
         area = np.bincount(flat, minlength=1)
-        total = np.bincount(flat, found["probability"][:height, :width].ravel(), minlength=1)
+        total = np.bincount(flat, probability.ravel(), minlength=1)
         return _Look(scale, labels, area, total / np.maximum(area, 1))
+
+    def _look_in_tiles(self, pixels: NDArray[Any], scale: float, limits: Limits | None) -> _Look:
+        shape = (pixels.shape[0], pixels.shape[1])
+        small = (max(round(shape[0] * scale), 1), max(round(shape[1] * scale), 1))
+        if limits is None:
+            cores = (resize_part(pixels, small, tile.core) for tile in tiles_of(small))
+            seen = [core[::STRIDE_PX, ::STRIDE_PX].ravel().copy() for core in cores]
+            limits = limits_of(np.concatenate(seen))
+
+        def run(tile: Tile) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+            return self._run(resize_part(pixels, small, tile.seen), limits)
+
+        return _Look(scale, *label_in_tiles(shape, small, run))
+
+    def _run(
+        self, image: NDArray[np.float32], limits: Limits | None
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Labels and probability (y, x) of an image at the network's scale."""
+        height, width = image.shape
+        # low precision has no digits left for cells on top of a camera's offset
+        low = image[::STRIDE_PX, ::STRIDE_PX].min()
+        inputs = {"image": pad_to_multiple(image - low, self._card.pixel_multiple)}
+        if limits is not None:
+            inputs[LIMITS] = limits - low
+        found = self._opened().run(inputs)
+        labels = np.ascontiguousarray(found["labels"][:height, :width])
+        return labels, found["probability"][:height, :width]
+
+    def _in_tiles(self, shape: tuple[int, ...], scale: float) -> bool:
+        # tiles share one normalisation, which earlier files cannot be given
+        return math.prod(shape) * scale**2 > TILE_ABOVE and LIMITS in self._opened().inputs
+
+    def _within(self, scale: float, shape: tuple[int, ...]) -> float:
+        """The scale nearest to the one wanted that keeps the image in what the network takes."""
+        low, high = SCALE_LIMITS
+        most = MAX_PIXELS_IN_TILES if LIMITS in self._opened().inputs else MAX_PIXELS
+        return min(max(scale, low), high, math.sqrt(most / math.prod(shape)))
 
     def _opened(self) -> Engine:
         if self._engine is None:
@@ -200,10 +298,19 @@ class NetworkSegmenter:
         return self._engine
 
 
-def _within(scale: float, shape: tuple[int, ...]) -> float:
-    """The scale nearest to the one wanted that keeps the image in what the network takes."""
-    low, high = SCALE_LIMITS
-    return min(max(scale, low), high, math.sqrt(MAX_PIXELS / math.prod(shape)))
+def _sees_more(other: _Look, plain: _Look, shape: tuple[int, ...]) -> bool:
+    """Whether a look at other limits finds what a plain one does, and more.
+
+    Where there is no bead, but cells and their haze, it finds haze in place of the cells.
+    """
+    size = (shape[0], shape[1])
+    common = contingency(_finished(other, size)[0], _finished(plain, size)[0])
+    kept = common.iou[common.iou >= 0.5]
+    same = len(kept)
+    if same >= GAINED and float(np.median(kept)) < STEADY:
+        return False
+    gained, lost = len(common.pred_labels) - same, len(common.true_labels) - same
+    return gained >= max(GAINED, 2 * lost) and lost <= 2 + LOST * len(common.true_labels)
 
 
 def _finished(look: _Look, shape: tuple[int, int]) -> Segmented:

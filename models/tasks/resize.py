@@ -21,6 +21,44 @@ def resize_image(pixels: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.flo
     return np.asarray(small, dtype=np.float32)
 
 
+def resize_part(
+    pixels: NDArray[Any], shape: tuple[int, int], part: tuple[tuple[int, int], tuple[int, int]]
+) -> NDArray[np.float32]:
+    """Part of what `resize_image` would give, without making the whole.
+
+    Parameters
+    ----------
+    pixels
+        Image (y, x) of any number type.
+    shape
+        (y, x) of the whole at the new size.
+    part
+        Half-open (y, x) spans in the new image.
+
+    Returns
+    -------
+    NDArray[np.float32]
+        (y, x) of ``part``.
+    """
+    box: list[tuple[float, float]] = []
+    crop: list[slice] = []
+    for old, new, (start, stop) in zip(pixels.shape, shape, part, strict=True):
+        step = old / new
+        # the interpolation reaches as far as its widened triangle, rounding a pixel more
+        margin = int(2 * max(step, 1.0)) + 2
+        first = max(int(start * step) - margin, 0)
+        last = min(int(stop * step) + margin, old)
+        crop.append(slice(first, last))
+        box.append((start * step - first, min(stop * step, last) - first))
+    counts = np.ascontiguousarray(pixels[tuple(crop)], dtype=np.float32)
+    height, width = (stop - start for start, stop in part)
+    (top, bottom), (left, right) = box
+    small = Image.fromarray(counts).resize(
+        (width, height), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
+    )
+    return np.asarray(small, dtype=np.float32)
+
+
 def resize_labels(labels: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int32]:
     """Label image (y, x) at ``shape``: each pixel takes the label under its middle."""
     if shape == labels.shape:

@@ -1,9 +1,11 @@
-"""The command ``parfocal models train``: train, export, score, write the card."""
+"""The command ``parfocal models train segment``: train, export, score, write the card."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pydantic
@@ -12,7 +14,7 @@ from rich.markdown import Markdown
 
 from models.errors import ModelError, PipelineError
 from models.training.cards import TEXTS
-from models.training.evaluate import evaluate, table, write_card
+from models.training.evaluate import PartScore, evaluate, table, write_card
 from models.training.export import export_onnx, load_net
 from models.training.net import STRIDE, count_weights
 from models.training.tasks import TASKS, task_named
@@ -25,7 +27,7 @@ from models.training.train_segment import (
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="parfocal models train",
+        prog="parfocal models train segment",
         description="Train a segmentation network, export it, and score it on held-out images.",
     )
     defaults = TrainSegmentSettings(data=Path(), out=Path())
@@ -36,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=defaults.threads)
     parser.add_argument("--device", choices=("cpu", "cuda"), default=defaults.device)
     parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument(
+        "--also-train", action="append", default=[], metavar="PART", help="a held-out part"
+    )
     parser.add_argument("--low-precision", action="store_true", help="bfloat16 while training")
     parser.add_argument(
         "--export-only", action="store_true", help="export and score the checkpoint as it is"
@@ -55,7 +60,7 @@ def export_and_score(settings: TrainSegmentSettings) -> Path:
     checkpoint = settings.out / "checkpoint.pt"
     net, state = load_net(checkpoint), load_checkpoint(checkpoint)
     path = export_onnx(net, settings.out / f"{settings.task}.onnx", task.grouping)
-    diameter_px = task.augment.diameter_px
+    diameter_px = task.diameter_px
     front: dict[str, str | float | int] = {
         "name": settings.task,
         "task": "segment",
@@ -72,10 +77,34 @@ def export_and_score(settings: TrainSegmentSettings) -> Path:
     )
     # the scorer reads the card, so there is one before there are figures
     write_card(path.with_suffix(".md"), front, text, [])
-    scores = evaluate(str(path), task.pairs(settings.data), task.polarity)
-    write_card(path.with_suffix(".md"), front, text, scores)
+    pairs = [p for p in task.pairs(settings.data) if p.split not in settings.also_train]
+    scores = evaluate(str(path), pairs, task.polarity)
+    write_card(path.with_suffix(".md"), front, text + _before(settings, scores), scores)
     Console().print(Markdown(table(scores)))
     return path
+
+
+def _before(settings: TrainSegmentSettings, scores: list[PartScore]) -> str:
+    """Keep the scores beside the weights; what was said of parts that are trained on since."""
+    kept = settings.out / "scores.json"
+    if not settings.also_train:
+        kept.write_text(json.dumps([asdict(score) for score in scores], indent=1), encoding="utf-8")
+        return ""
+    if not kept.is_file():
+        raise ModelError(
+            f"{kept} is missing: there are no figures on {', '.join(settings.also_train)}; train "
+            "without --also-train first"
+        )
+    earlier = [PartScore(**score) for score in json.loads(kept.read_text(encoding="utf-8"))]
+    parts = [score for score in earlier if score.part in settings.also_train]
+    return f"""
+
+## Figures before the last minutes of training
+
+In its last minutes the network was trained on these parts too, so that as many laboratories as
+there are go into it. Until then they were held out, and it scored:
+
+{table(parts)}"""
 
 
 def run(argv: list[str]) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from models.training.gather import Grouping
 from models.training.graph import CountsToLabels
+from models.training.lean import LeanNet
 from models.training.net import HEADS, STRIDE, SegmentNet
 from models.training.train_segment import load_checkpoint
 
@@ -25,26 +24,13 @@ def load_net(checkpoint: Path) -> SegmentNet:
     return net.eval()
 
 
-def without_contact(net: SegmentNet) -> SegmentNet:
-    """Copy of ``net`` that does not compute the contact head, which only training needs."""
-    small = copy.deepcopy(net.cpu()).eval()
-    wide = small.head
-    used = 4 * HEADS.index("contact")  # four channels a head, of which it is the last
-    small.head = nn.Conv2d(wide.in_channels, used, 1)
-    with torch.no_grad():
-        small.head.weight.copy_(wide.weight[:used])
-        assert wide.bias is not None
-        assert small.head.bias is not None
-        small.head.bias.copy_(wide.bias[:used])
-    return small.eval()
-
-
 def export_onnx(net: SegmentNet, path: Path, how: Grouping | None = None) -> Path:
-    """Write ``path``: input ``image`` (y, x) float32, outputs ``labels`` and ``probability``.
+    """Write ``path``: inputs ``image`` and ``limits``, outputs ``labels`` and ``probability``.
 
-    Height and width are free multiples of 16. The weights are inside the file.
+    As of `CountsToLabels`; height and width are free multiples of 16. The weights are inside the
+    file.
     """
-    graph = CountsToLabels(without_contact(net), how).eval()
+    graph = CountsToLabels(LeanNet(net, HEADS.index("contact")), how).eval()
     high = 8192 // STRIDE
     shape = {
         0: STRIDE * torch.export.Dim("rows", min=2, max=high),
@@ -55,8 +41,9 @@ def export_onnx(net: SegmentNet, path: Path, how: Grouping | None = None) -> Pat
         # the exporter warns of its own internals
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            graph, (example,), dynamo=True, opset_version=OPSET, dynamic_shapes=(shape,),
-            input_names=["image"], output_names=["labels", "probability"], verbose=False,
+            graph, (example, torch.zeros(2)), dynamo=True, opset_version=OPSET,
+            dynamic_shapes=(shape, None), input_names=["image", "limits"],
+            output_names=["labels", "probability"], verbose=False,
         )  # fmt: skip
     assert program is not None
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from models.training.gather import Grouping, gather
-from models.training.net import SegmentNet
 from models.training.views import HIGH_PERCENTILE, LOW_PERCENTILE, STRIDE_PX, two_views
 
 
@@ -16,22 +15,25 @@ class CountsToLabels(nn.Module):
     Parameters
     ----------
     net
-        Trained network, in evaluation mode.
+        Trained `SegmentNet`, or `LeanNet` of one, in evaluation mode.
     how
         Grouping.
     """
 
-    def __init__(self, net: SegmentNet, how: Grouping | None = None) -> None:
+    def __init__(self, net: nn.Module, how: Grouping | None = None) -> None:
         super().__init__()
         self.net, self.how = net, how or Grouping()
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, limits: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Label an image.
 
         Parameters
         ----------
         image
             (y, x) float32 camera counts; both multiples of 16.
+        limits
+            (2,) float32, the counts that become 0 and 1; where the second is not above the first,
+            as in zeros, the image's own percentiles are taken. Tiles of one image share theirs.
 
         Returns
         -------
@@ -41,13 +43,16 @@ class CountsToLabels(nn.Module):
         probability
             (y, x) float32, of being in an object.
         """
-        raw = self.net(two_views(self._normalised(image)[None, None]))[0]
+        raw = self.net(two_views(self._normalised(image, limits)[None, None]))[0]
         return gather(raw, self.how)
 
-    def _normalised(self, image: Tensor) -> Tensor:
+    def _normalised(self, image: Tensor, limits: Tensor | None = None) -> Tensor:
         counts, _ = torch.sort(image[::STRIDE_PX, ::STRIDE_PX].reshape(-1))
         last = counts.shape[0] - 1
         # nearest rank, in integers, so that a dynamic size exports
         low = counts[(last * int(LOW_PERCENTILE * 10) + 500) // 1000]
         high = counts[(last * int(HIGH_PERCENTILE * 10) + 500) // 1000]
+        if limits is not None:
+            given = limits[1] > limits[0]
+            low, high = torch.where(given, limits[0], low), torch.where(given, limits[1], high)
         return (image - low) / (high - low).clamp(min=1e-6)

@@ -14,6 +14,7 @@ from models.training.augment import Augment
 from models.training.colony import draw_colony
 from models.training.data import Pair, nuclei_pairs, pairs_from_tracking
 from models.training.gather import Grouping
+from models.training.phase_pairs import cells_pairs
 
 EARLY_FRAMES = 16
 """Frames of the bacteria movie that are trained on; later ones are held out."""
@@ -30,6 +31,8 @@ class SegmentTask:
     """Folder of data to images with their truth, each with the part that it belongs to."""
     augment: Augment
     grouping: Grouping
+    diameter_px: float
+    """What the program brings objects to; a little above the trained size can be of help."""
     polarity: str
     """Of the classical threshold that it is compared with."""
 
@@ -48,7 +51,8 @@ TASKS = {
             "fluorescent nuclei, crowded or sparse, 8 to 16 bit",
             nuclei_pairs,
             Augment(overlap_share=0.35),
-            Grouping(),
+            Grouping(window_px=11),
+            28.0,
             "bright",
         ),
         SegmentTask(
@@ -65,7 +69,19 @@ TASKS = {
             ),
             # long rods need more steps: the first from a pole lands well short of the middle
             Grouping(hops=4),
+            24.0,
             "dark",
+        ),
+        SegmentTask(
+            "cells",
+            "adherent cells in phase contrast, alone or in sheets",
+            cells_pairs,
+            # small dark specks are dirt: cells are not shown as small as those
+            Augment(near=(0.7, 1.5), far=(0.42, 1.9), far_share=0.25),
+            # dust draws weak centres; annotators' outlines are wide
+            Grouping(foreground=0.4, centre=0.5, hops=4),
+            24.0,
+            "auto",
         ),
     )
 }

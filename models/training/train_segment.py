@@ -1,4 +1,4 @@
-"""Train a segmentation network: ``parfocal models train``.
+"""Train a segmentation network: ``parfocal models train segment``.
 
 Training goes by wall-clock minutes, so that it fits the machine and the evening at hand. It can be
 stopped at any time: a checkpoint is written every minute and training goes on from it.
@@ -46,6 +46,8 @@ class TrainSegmentSettings(BaseModel):
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     threads: Annotated[int, Field(ge=1)] = 1
     device: Literal["cpu", "cuda"] = "cpu"
+    also_train: tuple[str, ...] = ()
+    """Held-out parts to train on as well, once the figures on them are known."""
     low_precision: bool = False
     """bfloat16 inside the convolutions while training; the weights stay float32."""
     seed: int = 1
@@ -144,9 +146,10 @@ def train(settings: TrainSegmentSettings) -> Path:
     # channels last is twice as fast on a CPU
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rng = np.random.default_rng([settings.seed, step])
-    sampler = Sampler([p for p in pairs if p.split == "train"], rng)
+    known = {"train", *settings.also_train}
+    sampler = Sampler([p for p in pairs if p.split in known], rng)
     check_rng = np.random.default_rng(99)
-    check_sampler = Sampler([p for p in pairs if p.split != "train"], check_rng)
+    check_sampler = Sampler([p for p in pairs if p.split not in known], check_rng)
     checks = [_batch(check_sampler, settings, how, check_rng) for _ in range(4)]
     budget_s, started, recent = settings.minutes * 60.0, time.monotonic() - spent_s, list[float]()
     saved = time.monotonic()
@@ -199,7 +202,7 @@ def train(settings: TrainSegmentSettings) -> Path:
 
 
 def main(argv: list[str]) -> int:
-    """Run ``parfocal models train ...``; returns the exit status."""
+    """Run ``parfocal models train segment ...``; returns the exit status."""
     from models.training.command import run
 
     return run(argv)

@@ -75,3 +75,16 @@ def test_more_objects_than_half_precision_can_number() -> None:
     count = len(range(5, 640, 12)) ** 2
     assert count > 2048
     np.testing.assert_array_equal(np.unique(labels), np.arange(count + 1))
+
+
+@pytest.mark.parametrize("shape", [(16, 2064), (32, 33), (300, 32)])
+def test_halves_of_a_row_meet_without_a_seam(shape: tuple[int, int]) -> None:
+    """Windows are searched in a left and a right half; centres lie on the line between them."""
+    rng = np.random.default_rng(4)
+    raw = np.full((5, *shape), -9.0, np.float32)
+    raw[0], raw[1], raw[2:4] = 9.0, rng.normal(-2, 1, shape), rng.normal(0, 0.1, (2, *shape))
+    middle = shape[1] // 2
+    raw[1, :, middle - 5 : middle + 5] = rng.normal(3, 1, (shape[0], 10))
+    ours, reference = both(raw, Grouping())
+    assert reference.max() > 1
+    np.testing.assert_array_equal(ours, reference)

@@ -202,6 +202,7 @@ def test_labels_are_always_well_formed(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_large_image_with_thousands_of_objects(segmenter: NetworkSegmenter) -> None:
     tile = nuclei((40, 40), [(20, 20)])
     labels, confidence = segmenter.segment(np.tile(tile, (102, 102)))
