@@ -18,9 +18,10 @@ from live.scorefiles import LABEL_DTYPES, Case, Pair, find_pairs, label_pairs, l
 from models.scoring import (
     FORMULA,
     Agreement,
+    TrackComparison,
     TrackScores,
+    compare_tracks,
     segmentation_accuracy,
-    track_scores,
 )
 from models.scoring.instances import TOUCHES, InstanceScores, compare, pooled
 
@@ -68,9 +69,15 @@ class ScoreReport:
     """Each image by itself, in order of name."""
     notes: list[str] = field(default_factory=list)
     """What is good to know, one sentence each."""
-    tracks: TrackScores | None = None
+    compared: TrackComparison | None = None
+    """Of tracks: scores, and where the errors are."""
     seg: float = math.nan
     """SEG of the Cell Tracking Challenge; NaN where there is no truth for it."""
+
+    @property
+    def tracks(self) -> TrackScores | None:
+        """Scores of tracks; None for label images."""
+        return None if self.compared is None else self.compared.scores
 
     @property
     def pooled(self) -> InstanceScores:
@@ -103,6 +110,18 @@ class ScoreReport:
                 "tp": self.tracks.divisions_true,
                 "fp": self.tracks.divisions_false,
                 "fn": self.tracks.divisions_missed,
+                "other_daughters": self.tracks.divisions_other,
+            }
+            out["links"] = {
+                "tp": self.tracks.links_true,
+                "fp": self.tracks.links_false,
+                "fn": self.tracks.links_missed,
+                "other_kind": self.tracks.links_other,
+            }
+            out["track_objects"] = {
+                "fp": self.tracks.objects_false,
+                "fn": self.tracks.objects_missed,
+                "merged": self.tracks.objects_merged,
             }
             out["SEG"] = None if math.isnan(self.seg) else self.seg
         out["notes"] = list(self.notes)
@@ -119,10 +138,11 @@ class ScoreReport:
                 value = data[name]
                 table.add_row(name, "not defined here" if value is None else f"{value:.4f}")
             counts = self.tracks
-            table.add_row(
-                "divisions true, false, missed",
-                f"{counts.divisions_true}, {counts.divisions_false}, {counts.divisions_missed}",
-            )
+            for what in ("divisions", "links"):
+                numbers = (getattr(counts, f"{what}_{how}") for how in ("true", "false", "missed"))
+                table.add_row(f"{what} true, false, missed", ", ".join(map(str, numbers)))
+            table.add_row("divisions with other daughters", str(counts.divisions_other))
+            table.add_row("links of another kind", str(counts.links_other))
             table.caption = f"{self.images} images"
             return table
         table = _table("IoU", "AP", "precision", "recall", "F1", "PQ", "mean IoU")
@@ -288,7 +308,7 @@ def _score_tracks(pred: Path, truth: Path) -> ScoreReport:
     folder = table.parent
     with list_frames(pred, dtypes=LABEL_DTYPES) as masks:
         report = ScoreReport(str(pred), str(truth), images=len(masks))
-    report.tracks = track_scores(pred, folder, table)
+    report.compared = compare_tracks(pred, folder, table)
     seg = folder.parent / "SEG" if folder.name == "TRA" else folder / "SEG"
     if seg.is_dir():
         report.seg = segmentation_accuracy(_seg_pairs(pred, seg))

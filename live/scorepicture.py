@@ -144,25 +144,25 @@ def sheet(tiles: list[Tile], title: str, scores: InstanceScores, columns: int = 
         x = _MARGIN + number % columns * (cell + _MARGIN)
         y = 58 + number // columns * tall
         paper.paste(Image.fromarray(tile.picture), (x, y + 34))
-        _text(paper, (x, y), tile.name, 13, TEXT, cell)
+        write_line(paper, (x, y), tile.name, 13, TEXT, cell)
         first = tile.scores.at[0]
         counts = f"found {first.true}, missed {first.missed}, false {first.false}, " + (
             f"split {tile.scores.split}, merged {tile.scores.merged}"
         )
-        _text(paper, (x, y + 16), f"AP@{first.iou:g} {first.ap:.3f}   {counts}", 12, DIM, cell)
+        write_line(paper, (x, y + 16), f"AP@{first.iou:g} {first.ap:.3f}   {counts}", 12, DIM, cell)
     _legend(paper, scores, 58 + rows * tall + 10)
     return paper
 
 
 def _heading(paper: Image.Image, title: str, scores: InstanceScores) -> None:
     room = paper.width - 2 * _MARGIN
-    _text(paper, (_MARGIN, 8), title, 17, TEXT, room)
+    write_line(paper, (_MARGIN, 8), title, 17, TEXT, room)
     shown = [one for one in scores.at if one.iou in (0.5, 0.75, 0.9)] or list(scores.at[:1])
     aps = "   ".join(f"AP@{one.iou:g} {one.ap:.3f}" for one in shown)
     first = scores.at[0]
     more = f"F1 {first.f1:.3f}   PQ {first.panoptic:.3f}"
     line = f"{aps}   {more}      AP = TP / (TP + FP + FN)"
-    _text(paper, (_MARGIN, 32), line, 14, DIM, room)
+    write_line(paper, (_MARGIN, 32), line, 14, DIM, room)
 
 
 def _legend(paper: Image.Image, scores: InstanceScores, y: int) -> None:
@@ -184,18 +184,18 @@ def _legend(paper: Image.Image, scores: InstanceScores, y: int) -> None:
             for gap in (4, 10):
                 pen.rectangle((x + gap, y + 1, x + gap + 2, y + 16), fill=fill)
         words = f"{word} {count}"
-        pen.text((x + 22, y), words, fill=TEXT, font=_font(14))
-        x += 22 + _font(14).getlength(words) + 22
+        pen.text((x + 22, y), words, fill=TEXT, font=font_of(14))
+        x += 22 + font_of(14).getlength(words) + 22
     how = "solid: predicted, dashed: true; a merge shows first, then a split, then the rest"
-    _text(paper, (_MARGIN, y + 22), f"at IoU {first.iou:g}; {how}", 12, DIM, paper.width)
+    write_line(paper, (_MARGIN, y + 22), f"at IoU {first.iou:g}; {how}", 12, DIM, paper.width)
 
 
-def _text(
+def write_line(
     paper: Image.Image, at: tuple[int, int], words: str, size: int,
     colour: tuple[int, int, int], room: int,
 ) -> None:  # fmt: skip
     """Write a line; the middle of one that is too long gives way."""
-    font = _font(size)
+    font = font_of(size)
     shown, keep = words, len(words)
     while font.getlength(shown) > room and keep > 8:
         keep -= 1
@@ -204,7 +204,8 @@ def _text(
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font_of(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font of pictures, ``size`` pixels high."""
     return ImageFont.load_default(size)
 
 

@@ -15,7 +15,11 @@ from live.commands.options import JsonFile, check_json_target, console, write_js
 from live.errors import BenchFailed, UsageError
 
 BENCHES = "parfocal.benches"
-_OURS = {"handover": "benchmarks.handover:run", "segment": "benchmarks.segment:run"}
+_OURS = {
+    "handover": "benchmarks.handover:run",
+    "segment": "benchmarks.segment:run",
+    "measure": "benchmarks.measure:run",
+}
 """Known without an installation, so that a bare checkout can be measured too."""
 
 Row: TypeAlias = Mapping[str, Any]

@@ -19,8 +19,8 @@ def score(
         typer.Option(
             "--picture",
             metavar="PNG|DIR",
-            help="Draw what is right and wrong: one PNG (of several images the worst), or a new "
-            "folder with one of each.",
+            help="Draw what is right and wrong: one PNG (of several images the worst; of tracks "
+            "the trees), or a new folder with one of each image.",
         ),
     ] = None,
     images: Annotated[
@@ -45,15 +45,27 @@ def score(
     check_json_target(json_file)
     if images is not None and picture is None:
         raise UsageError("--images is for pictures; add --picture worst.png, or leave it out")
+    tracks = holds_tracks(pred)
+    if images is not None and tracks:
+        raise UsageError(
+            "--images is for label images; the trees of tracks need none, leave it out"
+        )
     if picture is not None:
         from live.scoresheet import check_target
 
         check_target(picture)
-        if holds_tracks(pred):
-            raise UsageError("--picture draws label images, not tracks; leave it out")
+        if tracks and not picture.suffix:
+            raise UsageError(
+                f"--picture {picture}: tracks give one picture; give a name that ends in .png"
+            )
     screen = console()
     report = score_files(pred, truth, console=screen)
-    if picture is not None:
+    if picture is not None and report.compared is not None:
+        from live.trackscorepicture import write_track_picture
+
+        title = f"{pred} against {truth}"
+        report.notes += write_track_picture(report.compared, picture, title, report.seg)
+    elif picture is not None:
         from live.scoresheet import write_pictures
 
         report.notes += write_pictures(report, picture, images, screen)

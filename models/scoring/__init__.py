@@ -14,18 +14,30 @@ from models.scoring.instances import (
     overlaps,
     pooled,
 )
-from models.scoring.tracks import TrackScores, segmentation_accuracy, track_scores
+from models.scoring.tracks import (
+    Fate,
+    Forest,
+    TrackComparison,
+    TrackScores,
+    compare_tracks,
+    segmentation_accuracy,
+    track_scores,
+)
 
 __all__ = [
     "FORMULA",
     "LIMITS",
     "Agreement",
     "Contingency",
+    "Fate",
     "Fates",
+    "Forest",
     "InstanceScores",
+    "TrackComparison",
     "TrackScores",
     "agreement",
     "compare",
+    "compare_tracks",
     "contingency",
     "fates",
     "matches",
