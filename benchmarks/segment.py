@@ -100,17 +100,19 @@ def _pipeline_rows(image: Counts, what: str, quick: bool) -> list[Row]:
     engines: list[str] = [network.engine]
     if find_spec("openvino") is not None:
         engines.append("openvino")
+    kinds = [(engine, threads) for engine in dict.fromkeys(engines) for threads in (CORES, 1)]
+    ways = {f"{engine} {threads}": (engine, threads) for engine, threads in kinds}
     runs: dict[str, Callable[[], object]] = {}
     names: dict[str, str] = {}
     found = 0
     with ExitStack() as stack:
-        for engine in dict.fromkeys(engines):
-            chosen = network.model_copy(update={"engine": engine})
+        for way, (engine, threads) in ways.items():
+            chosen = network.model_copy(update={"engine": engine, "threads": threads})
             settings = shipped.model_copy(update={"segment": chosen})
             pipeline = stack.enter_context(load_pipeline(settings))
             info = pipeline.warm_up(image.shape, image.dtype.name)
-            names[engine] = f"{info.name} {info.precision}, {info.device}"
-            runs[engine] = _frame_by_frame(pipeline, image)
+            names[way] = f"{info.name} {info.precision}, {info.device}"
+            runs[way] = _frame_by_frame(pipeline, image)
             found = found or len(pipeline.run(image, ImageContext(0, 0.0)).objects)
         if find_spec("torch") is not None:
             predict = stardist_network(CORES)
@@ -120,17 +122,17 @@ def _pipeline_rows(image: Counts, what: str, quick: bool) -> list[Row]:
         took = _take_turns(runs, 1 if quick else 15)
     rows: list[Row] = []
     case = f"{'x'.join(map(str, image.shape))} {image.dtype}, {what}, {found} nuclei"
-    for engine, name in names.items():
-        rate = 1 / took[engine]
+    for way, name in names.items():
+        rate = 1 / took[way]
         ours = {"ours": f"pipeline {PIPELINE}, {name}", "value_ours": rate, "unit": "frames/s"}
-        bar = {"bar": 1.0} if engine == engines[0] else {}
+        bar = {"bar": 1.0} if way == f"{engines[0]} {CORES}" else {}
         camera = {"peer": "camera", "value_peer": FRAMES_PER_S, "ratio": rate / FRAMES_PER_S}
         rows.append({"case": case, **ours, **camera, **bar})
         label = f"StarDist network alone, torch eager fp32, {CORES} threads"
         if "stardist" not in took:
             rows.append(_left_out(f"{case}, beside {label}", "torch"))
             continue
-        bar = {"bar": OVER_STARDIST} if engine == engines[0] else {}
+        bar = {"bar": OVER_STARDIST} if way == f"{engines[0]} {CORES}" else {}
         peer = {"peer": label, "value_peer": 1 / took["stardist"]}
         rows.append({"case": case, **ours, **peer, "ratio": rate * took["stardist"], **bar})
     return rows

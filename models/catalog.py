@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,6 +33,10 @@ class _Front(BaseModel):
     pixel_multiple: Annotated[int, Field(ge=1)] = 16
     pixel_size_um: Annotated[float, Field(ge=0)] = 0.0
     licence: str = ""
+    classes: tuple[str, ...] = ()
+    crop_px: Annotated[int, Field(ge=0)] = 0
+    calibration: tuple[()] | tuple[float, float, float] = ()
+    limits: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,14 @@ class ModelCard:
     pixel_size_um: float
     """Pixel size of its training images; 0 where they differ."""
     licence: str
+    classes: tuple[str, ...] = ()
+    """Of a network that sorts objects: names of its classes in the order of its answers."""
+    crop_px: int = 0
+    """Of the same: side of the crops that it takes."""
+    calibration: tuple[float, ...] = ()
+    """Numbers that make a probability of its confidence, see ``models.tasks.calibration``."""
+    limits: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    """What is usual on images it was trained for, see ``models.tasks.strangeness``."""
 
     def sha256(self) -> str:
         """Hash of the ONNX file, 64 hexadecimal digits; reads the file."""
@@ -66,6 +79,7 @@ class ModelCard:
             "diameter_px": self.diameter_px,
             "pixel_size_um": self.pixel_size_um,
             "licence": self.licence,
+            "classes": list(self.classes),
             "bytes": self.path.stat().st_size,
             "sha256": self.sha256(),
         }
@@ -142,4 +156,8 @@ def read_card(path: Path) -> ModelCard:
         front.pixel_multiple,
         front.pixel_size_um,
         front.licence,
+        front.classes,
+        front.crop_px,
+        front.calibration,
+        front.limits,
     )

@@ -1,7 +1,8 @@
 """Pictures of nuclei with their true outlines, for training: far more varied than the sample.
 
 ``python -m drivers.simulated.fields --out DIR --count N --seed S`` writes ``NNNN_img.tif`` (uint16)
-and ``NNNN_lab.tif`` (uint16, 0 is background, each nucleus its own number).
+and ``NNNN_lab.tif`` (uint16, 0 is background, each nucleus its own number). With ``--states`` the
+pictures are those of `drivers.simulated.states`, and ``NNNN_cells.csv`` tells how each nucleus is.
 """
 
 from __future__ import annotations
@@ -53,15 +54,15 @@ def render_training_field(
     table = textures()
     light = np.zeros(shape, np.float32)
     if rng.random() < 0.35:
-        draw_light(light, _cell_bodies(rng, nuclei), table)
+        draw_light(light, cell_bodies(rng, nuclei), table)
     draw_light(light, nuclei, table)
     draw_light(light, _debris(rng, shape, usual / 2), table)
-    light += _background(rng, shape, light)
+    light += uneven_background(rng, shape, light)
     peak = float(np.exp(rng.uniform(np.log(15), np.log(3000))))
     gain = float(rng.choice([0.5, 2.0, 8.0])) if peak < 1000 else 1.0
     sensor = Sensor(shape, seed, offset=rng.uniform(0, 300), read_noise_e=1.4, gain=gain)
     counts = sensor.expose(light * np.float32(peak), rng)
-    return counts, _renumbered(draw_labels(shape, nuclei))
+    return counts, renumbered(draw_labels(shape, nuclei))
 
 
 def write_fields(out: Path, count: int, seed: int, size_px: int = 256) -> None:
@@ -79,7 +80,7 @@ def _nuclei(rng: np.random.Generator, shape: tuple[int, int], radius: float) -> 
     room = (shape[0] + 2 * radius) * (shape[1] + 2 * radius) / (np.pi * radius**2)
     wanted = int(np.clip(room * rng.uniform(0.04, 0.5), 1, 900))
     nearest = rng.uniform(0.8, 1.15)
-    clumps = _places(rng, shape, radius, max(1, wanted // 12))
+    clumps = random_places(rng, shape, radius, max(1, wanted // 12))
     scatter = rng.choice([0.0, 0.5, 0.9])
     spread_radius = rng.uniform(0.06, 0.22)
     at: list[tuple[float, float, float]] = []
@@ -90,7 +91,7 @@ def _nuclei(rng: np.random.Generator, shape: tuple[int, int], radius: float) -> 
         if rng.random() < scatter:
             y, x = clumps[rng.integers(len(clumps))] + rng.normal(0, 4 * radius, 2)
         else:
-            y, x = _places(rng, shape, radius, 1)[0]
+            y, x = random_places(rng, shape, radius, 1)[0]
         known = np.asarray(at, np.float64).reshape(-1, 3)
         apart = np.hypot(known[:, 0] - y, known[:, 1] - x)
         if (apart > nearest * (known[:, 2] + r)).all():
@@ -135,7 +136,7 @@ def _shaped(rng: np.random.Generator, at: F32, radius: float) -> Bodies:
         )
     # Grain is a property of the cell, not of the objective: texels follow the nucleus.
     texels = (30 / radius) * rng.uniform(0.8, 1.3)
-    return _bodies(
+    return make_bodies(
         rng,
         np.c_[at[:, :2], sizes],
         aspect,
@@ -149,7 +150,7 @@ def _shaped(rng: np.random.Generator, at: F32, radius: float) -> Bodies:
     )
 
 
-def _cell_bodies(rng: np.random.Generator, nuclei: Bodies) -> Bodies:
+def cell_bodies(rng: np.random.Generator, nuclei: Bodies) -> Bodies:
     """Dim cytoplasm round the nuclei, as a dye that is not quite specific shows it."""
     n = len(nuclei)
     at = np.c_[nuclei.y, nuclei.x, nuclei.radius * rng.uniform(1.8, 3.0)]
@@ -160,21 +161,21 @@ def _cell_bodies(rng: np.random.Generator, nuclei: Bodies) -> Bodies:
     aspect = rng.uniform(1, 2.2, n)
     texels = float(nuclei.texels.mean()) if n else 1.0
     grain = np.full(n, 0.8)
-    return _bodies(rng, at, aspect, waves, light, blur, grain, texels=texels, kind=CYTOPLASM)
+    return make_bodies(rng, at, aspect, waves, light, blur, grain, texels=texels, kind=CYTOPLASM)
 
 
 def _debris(rng: np.random.Generator, shape: tuple[int, int], radius: float) -> Bodies:
     n = int(rng.integers(0, 12)) if rng.random() < 0.5 else 0
     sizes = radius * rng.uniform(0.05, 0.22, n)
-    at = np.c_[_places(rng, shape, radius, n), sizes]
+    at = np.c_[random_places(rng, shape, radius, n), sizes]
     light = rng.uniform(0.15, 1.5, n)
     blur = rng.uniform(0.5, 2.0, n)
     waves = rng.normal(0, 0.1, (n, 6))
     aspect = rng.uniform(1, 2, n)
-    return _bodies(rng, at, aspect, waves, light, blur, np.zeros(n), texels=1.0, kind=CHROMATIN)
+    return make_bodies(rng, at, aspect, waves, light, blur, np.zeros(n), texels=1.0, kind=CHROMATIN)
 
 
-def _background(rng: np.random.Generator, shape: tuple[int, int], light: F32) -> F32:
+def uneven_background(rng: np.random.Generator, shape: tuple[int, int], light: F32) -> F32:
     """Medium, uneven lighting, and the haze of what lies out of focus."""
     level = float(np.exp(rng.uniform(np.log(0.01), np.log(0.4))))
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
@@ -186,13 +187,14 @@ def _background(rng: np.random.Generator, shape: tuple[int, int], light: F32) ->
     return total
 
 
-def _places(rng: np.random.Generator, shape: tuple[int, int], margin: float, n: int) -> F32:
+def random_places(rng: np.random.Generator, shape: tuple[int, int], margin: float, n: int) -> F32:
+    """(n, 2) places (y, x), px, anywhere in the picture or up to ``margin`` outside it."""
     low = np.array([-margin, -margin])
     high = np.array([shape[0] + margin, shape[1] + margin])
     return rng.uniform(low, high, (n, 2)).astype(np.float32)
 
 
-def _bodies(
+def make_bodies(
     rng: np.random.Generator,
     at: Reals,
     aspect: Reals,
@@ -205,6 +207,7 @@ def _bodies(
     kind: int,
     angle: Reals | None = None,
 ) -> Bodies:
+    """Bodies of one texture, from (n, 3) centre and radius in px and (n,) or (n, 6) of the rest."""
     n = len(at)
     angle = rng.uniform(0, np.pi, n) if angle is None else angle
     at, waves = at.astype(np.float32), waves.astype(np.float32)
@@ -225,7 +228,8 @@ def _bodies(
     )
 
 
-def _renumbered(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+def renumbered(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Labels in the same order without gaps; what has too few pixels becomes background."""
     area = np.bincount(labels.ravel())
     # What the border of the picture leaves of a nucleus may be too little to tell what it is.
     kept = area >= _LEAST_AREA_PX
@@ -241,8 +245,21 @@ def _main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the first picture")
     parser.add_argument("--size", type=int, default=256, help="height and width, px")
+    parser.add_argument(
+        "--states", action="store_true", help="with dividing and dying nuclei, and a table of them"
+    )
+    parser.add_argument(
+        "--photons", type=float, help="per pixel of a usual nucleus; with --states only"
+    )
     given = parser.parse_args()
-    write_fields(given.out, given.count, given.seed, given.size)
+    if given.states:
+        from drivers.simulated.states import write_state_fields
+
+        write_state_fields(given.out, given.count, given.seed, given.size, given.photons)
+    elif given.photons is not None:
+        parser.error("--photons needs --states")
+    else:
+        write_fields(given.out, given.count, given.seed, given.size)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,21 @@ from live.errors import UsageError
 models_app = typer.Typer(
     help="Networks that pipelines can use.", no_args_is_help=True, rich_markup_mode="rich"
 )
+train_app = typer.Typer(
+    help="Train networks on your own pictures.", no_args_is_help=True, rich_markup_mode="rich"
+)
+models_app.add_typer(train_app, name="train")
+
+OutFolder = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="For checkpoint, curve and weights; continued.")
+]
+Minutes = Annotated[float, typer.Option("--minutes", help="Wall-clock time in all.")]
+Threads = Annotated[int, typer.Option("--threads", help="CPU threads.")]
+Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of all that is drawn by chance.")]
+ExportOnly = Annotated[
+    bool, typer.Option("--export-only", help="Export and score the checkpoint as it is.")
+]
 
 
 @models_app.command("list", epilog="Example: parfocal models list --json models.json")
@@ -32,59 +47,125 @@ def list_models(json_file: JsonFile = None) -> None:
     console().print(table)
 
 
-@models_app.command(
-    "train",
-    epilog="Example: parfocal models train --task nuclei --data pictures --out training",
+@train_app.command(
+    "segment",
+    epilog="Example: parfocal models train segment --task nuclei --data pictures --out training",
 )
-def train(
+def train_segment(
     data: Annotated[
         Path, typer.Option("--data", metavar="DIR", help="Folder that holds seg/ and track/.")
     ],
-    out: Annotated[
-        Path,
-        typer.Option("--out", metavar="DIR", help="For checkpoint, log and curve; continued."),
-    ],
+    out: OutFolder,
     task: Annotated[str, typer.Option("--task", help="nuclei or bacteria.")] = "nuclei",
-    minutes: Annotated[float, typer.Option("--minutes", help="Wall-clock time in all.")] = 30.0,
-    threads: Annotated[int, typer.Option("--threads", help="CPU threads.")] = 1,
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
-    seed: Annotated[int, typer.Option("--seed", help="Of crops and augmentation.")] = 1,
+    minutes: Minutes = 30.0,
+    threads: Threads = 1,
+    device: Device = "cpu",
+    seed: Seed = 1,
     low_precision: Annotated[
         bool,
         typer.Option("--low-precision", help="Train in bfloat16: faster on CPUs that have it."),
     ] = False,
-    export_only: Annotated[
-        bool, typer.Option("--export-only", help="Export and score the checkpoint as it is.")
-    ] = False,
+    also_train: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--also-train", metavar="PART", help="Train on a held-out part too, at the very end."
+        ),
+    ] = None,
+    export_only: ExportOnly = False,
 ) -> None:
     """Train a segmentation network, export it as ONNX and score it on held-out images.
 
     Needs the extra "train". Can be stopped at any time, and goes on from its last checkpoint.
     """
-    if find_spec("torch") is None:
-        raise UsageError(
-            "training needs torch, which is not installed: pip install 'parfocal[train]'"
-        )
-    from live.validation import checked
+    _need_torch()
     from models.training.command import export_and_score
-    from models.training.train_segment import TrainSegmentSettings
-    from models.training.train_segment import train as train_segment
+    from models.training.train_segment import TrainSegmentSettings, train
 
-    given = {
-        "data": data,
-        "out": out,
-        "task": task,
-        "minutes": minutes,
-        "threads": threads,
-        "device": device,
-        "seed": seed,
-        "low_precision": low_precision,
-    }
-    settings, problems = checked(TrainSegmentSettings, given)
+    settings = _settings(
+        TrainSegmentSettings,
+        data=data,
+        out=out,
+        task=task,
+        minutes=minutes,
+        threads=threads,
+        device=device,
+        seed=seed,
+        low_precision=low_precision,
+        also_train=tuple(also_train or ()),
+    )
+    _need_checkpoint(out, export_only)
+    if not export_only:
+        train(settings)
+    _say_weights(export_and_score(settings))
+
+
+@train_app.command(
+    "classify", epilog="Example: parfocal models train classify taught --out training --name mine"
+)
+def train_classify(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="Folder with a folder of crops for each class."),
+    ],
+    out: OutFolder,
+    name: Annotated[
+        str, typer.Option("--name", help="Of the network: NAME.onnx, NAME.md.")
+    ] = "classes",
+    minutes: Minutes = 3.0,
+    threads: Threads = 1,
+    device: Device = "cpu",
+    seed: Seed = 1,
+    export_only: ExportOnly = False,
+) -> None:
+    """Train a network that sorts objects into your classes, with a card of how good it is.
+
+    Takes the folder "taught" that clicks in the window leave in a run, or any folder with one
+    folder a class of PNG or TIFF images that have the object in their middle (its outline beside
+    as STEM_mask.png helps). Some 50 of each class are enough. A fifth is held out, and scored.
+    Write [bold]classify: {model: OUT/NAME.onnx}[/bold] in a pipeline to use it.
+
+    Needs the extra "train". Can be stopped at any time, and goes on from its last checkpoint.
+    """
+    _need_torch()
+    from models.training.classify_command import train_and_export
+    from models.training.train_classify import TrainClassifySettings
+
+    settings = _settings(
+        TrainClassifySettings,
+        data=data,
+        out=out,
+        name=name,
+        minutes=minutes,
+        threads=threads,
+        device=device,
+        seed=seed,
+    )
+    _need_checkpoint(out, export_only)
+    _say_weights(train_and_export(settings, export_only=export_only))
+
+
+def _need_torch() -> None:
+    if any(find_spec(part) is None for part in ("torch", "onnx", "onnxscript")):
+        raise UsageError(
+            "training needs torch, onnx and onnxscript, which are not all installed: "
+            "pip install 'parfocal[train]'"
+        )
+
+
+def _settings(kind: Any, **given: Any) -> Any:
+    """Options as the settings of a training; all mistakes at once."""
+    from live.validation import checked
+
+    settings, problems = checked(kind, given)
     if settings is None:
         raise UsageError("; ".join(f"--{problem}" for problem in problems))
-    if not export_only:
-        train_segment(settings)
-    elif not (settings.out / "checkpoint.pt").is_file():
-        raise UsageError(f"--export-only: {settings.out} holds no checkpoint.pt; train first")
-    console().print(f"Weights: {export_and_score(settings)}", markup=False, soft_wrap=True)
+    return settings
+
+
+def _need_checkpoint(out: Path, export_only: bool) -> None:
+    if export_only and not (out / "checkpoint.pt").is_file():
+        raise UsageError(f"--export-only: {out} holds no checkpoint.pt; train first")
+
+
+def _say_weights(path: Path) -> None:
+    console().print(f"Weights: {path}", markup=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from models.errors import ModelError, PipelineError
+from models.training.calibrate import calibrate, describe, foreign_pairs
 from models.training.cards import TEXTS
 from models.training.evaluate import PartScore, evaluate, table, write_card
 from models.training.export import export_onnx, load_net
@@ -48,8 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def export_and_score(settings: TrainSegmentSettings) -> Path:
+def export_and_score(settings: TrainSegmentSettings, trust: bool = True) -> Path:
     """Write ``<task>.onnx`` and its card from the checkpoint in ``settings.out``; show the score.
+
+    With ``trust`` confidence is calibrated and the limits of the known are fitted, which takes
+    minutes.
 
     Returns
     -------
@@ -81,6 +85,10 @@ def export_and_score(settings: TrainSegmentSettings) -> Path:
     scores = evaluate(str(path), pairs, task.polarity)
     write_card(path.with_suffix(".md"), front, text + _before(settings, scores), scores)
     Console().print(Markdown(table(scores)))
+    if trust:
+        others = foreign_pairs(task.name, settings.data)
+        figures = calibrate(str(path), pairs, others, task.augment)
+        Console().print(Markdown(describe(figures)))
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import torch
@@ -11,9 +10,8 @@ from models.training.gather import Grouping
 from models.training.graph import CountsToLabels
 from models.training.lean import LeanNet
 from models.training.net import HEADS, STRIDE, SegmentNet
+from models.training.onnxfile import write_onnx
 from models.training.train_segment import load_checkpoint
-
-OPSET = 18
 
 
 def load_net(checkpoint: Path) -> SegmentNet:
@@ -36,16 +34,6 @@ def export_onnx(net: SegmentNet, path: Path, how: Grouping | None = None) -> Pat
         0: STRIDE * torch.export.Dim("rows", min=2, max=high),
         1: STRIDE * torch.export.Dim("columns", min=2, max=high),
     }
-    example = torch.rand(6 * STRIDE, 10 * STRIDE)
-    with warnings.catch_warnings():
-        # the exporter warns of its own internals
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            graph, (example, torch.zeros(2)), dynamo=True, opset_version=OPSET,
-            dynamic_shapes=(shape, None), input_names=["image", "limits"],
-            output_names=["labels", "probability"], verbose=False,
-        )  # fmt: skip
-    assert program is not None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    program.save(str(path), external_data=False)
-    return path
+    examples = (torch.rand(6 * STRIDE, 10 * STRIDE), torch.zeros(2))
+    names = ("image", "limits"), ("labels", "probability")
+    return write_onnx(graph, path, examples, (shape, None), *names)

@@ -7,7 +7,6 @@ twin peaks, and running numbers are exact in it only up to 256 or 2,048.
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.training.net import OFFSET_UNIT_PX
+from models.training.onnxfile import write_onnx
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +132,5 @@ def export_grouping(path: Path, how: Grouping | None = None) -> Path:
     ``probability`` (y, x), as of `gather`.
     """
     shape = {axis: 16 * torch.export.Dim(f"length{axis}", min=2, max=512) for axis in (1, 2)}
-    with warnings.catch_warnings():
-        # the exporter warns of its own internals
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            HeadsToLabels(how).eval(), (torch.rand(4, 96, 160),), dynamo=True, opset_version=18,
-            dynamic_shapes=(shape,), input_names=["raw"],
-            output_names=["labels", "probability"], verbose=False,
-        )  # fmt: skip
-    assert program is not None
-    program.save(str(path), external_data=False)
-    return path
+    names = ("raw",), ("labels", "probability")
+    return write_onnx(HeadsToLabels(how), path, (torch.rand(4, 96, 160),), (shape,), *names)

@@ -51,7 +51,7 @@ TASKS = {
             "fluorescent nuclei, crowded or sparse, 8 to 16 bit",
             nuclei_pairs,
             Augment(overlap_share=0.35),
-            Grouping(window_px=11),
+            Grouping(window_px=11, hops=3),
             28.0,
             "bright",
         ),
@@ -80,7 +80,7 @@ TASKS = {
             Augment(near=(0.7, 1.5), far=(0.42, 1.9), far_share=0.25),
             # dust draws weak centres; annotators' outlines are wide
             Grouping(foreground=0.4, centre=0.5, hops=4),
-            24.0,
+            28.0,
             "auto",
         ),
     )

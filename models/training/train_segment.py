@@ -54,11 +54,16 @@ class TrainSegmentSettings(BaseModel):
 
 
 class Sampler:
-    """Draws pairs balanced over groups: a group's share grows with the root of its size."""
+    """Draws pairs balanced over groups: a group's share grows with the root of its size.
+
+    A group of fewer than ``LEAST`` images has the share of one with as many.
+    """
+
+    LEAST = 12
 
     def __init__(self, pairs: list[Pair], rng: np.random.Generator) -> None:
         sizes = Counter(p.group for p in pairs)
-        weights = np.array([sizes[p.group] ** -0.5 for p in pairs])
+        weights = np.array([max(sizes[p.group], self.LEAST) ** 0.5 / sizes[p.group] for p in pairs])
         self._pairs, self._rng = pairs, rng
         self._shares = weights / weights.sum()
 
