@@ -6,6 +6,7 @@ Results are written to a folder beside the one asked for and moved there when th
 from __future__ import annotations
 
 import csv
+import math
 import os
 import shutil
 import time
@@ -24,6 +25,9 @@ from drivers import FrameMeta, SettingsError, Source, list_frames, px_to_um
 from drivers.replay import UNKNOWN_INTERVAL_MS
 from live.ctc import CtcWriter
 from live.errors import UsageError
+from live.explainer import Explainer, explainable
+from live.lineage import Gatherer
+from live.tracksout import GEFF_NAME, write_geff, write_trackmate
 from models import OBJECT_DTYPE, EngineInfo, ImageContext, ModelError, PipelineSettings
 from models import load_pipeline as open_pipeline
 from models.pipeline import Pipeline
@@ -77,6 +81,8 @@ def infer(
     movie: bool = False,
     masks: Path | None = None,
     pixel_size_um: float | None = None,
+    explain: bool = False,
+    trackmate: bool = False,
     console: Console | None = None,
 ) -> InferReport:
     """Analyse files; blocks until all are done.
@@ -95,6 +101,10 @@ def infer(
         Label images to use in place of segmenting, as many as there are frames.
     pixel_size_um
         Used where a file does not say; None: unknown.
+    explain
+        Also write ``explain/<name>.png`` for the first images: what was seen, and how sure.
+    trackmate
+        Also write the tracks of a movie as the CSV files that TrackMate exports.
     console
         Where a progress bar is drawn; None: nowhere.
 
@@ -107,6 +117,8 @@ def infer(
         settings = settings.model_copy(update={"track": None})
     if masks is not None:
         settings = settings.model_copy(update={"segment": None})
+    if explain:
+        settings = explainable(settings)
     with ExitStack() as stack:
         sources = [stack.enter_context(list_frames(path)) for path in inputs]
         given = None
@@ -120,9 +132,14 @@ def infer(
         engine = pipeline.warm_up(first.shape, first.dtype)
         report = InferReport(str(out), settings.name, engine, movie)
         writer: _MovieWriter | _ImageWriter
-        writer = _MovieWriter(partial, settings) if movie else _ImageWriter(partial, settings)
+        writer = (
+            _MovieWriter(partial, settings, trackmate) if movie else _ImageWriter(partial, settings)
+        )
         stack.enter_context(writer)
-        _run(pipeline, work, given, writer, report, console)
+        explainer = None
+        if explain:
+            explainer = stack.enter_context(Explainer(settings, partial / "explain"))
+        _run(pipeline, work, given, writer, report, console, explainer)
     return report
 
 
@@ -274,11 +291,13 @@ class _ImageWriter:
 
 
 class _MovieWriter:
-    """Results of a movie in the Cell Tracking Challenge format."""
+    """Results of a movie in the Cell Tracking Challenge format, and as GEFF."""
 
-    def __init__(self, folder: Path, settings: PipelineSettings) -> None:
+    def __init__(self, folder: Path, settings: PipelineSettings, trackmate: bool) -> None:
         self._folder = folder
         self._tracks = CtcWriter(folder) if settings.track is not None else None
+        self._gathered = Gatherer()
+        self._trackmate = trackmate
         self._table = _Table(folder, "frame")
         self._denoised: tifffile.TiffWriter | None = None
 
@@ -291,10 +310,19 @@ class _MovieWriter:
         self._table.close()
         if exc[0] is None and self._tracks is not None:
             self._tracks.close()
+            lineages = self._gathered.lineages()
+            write_geff(self._folder / GEFF_NAME, lineages)
+            if self._trackmate:
+                write_trackmate(self._folder, lineages)
 
     def add(self, one: _Work, result: PipelineResult) -> None:
         if self._tracks is not None:
             self._tracks.add(result.labels, result.objects)
+            time_s = one.time_s if one.source.interval_ms else math.nan
+            self._gathered.add(
+                one.seq, time_s, result.objects,
+                pixel_size_um=one.pixel_size_um, classes=result.classes,
+            )  # fmt: skip
         if result.denoised is not None:
             if self._denoised is None:
                 self._denoised = tifffile.TiffWriter(self._folder / "denoised.tif", bigtiff=True)
@@ -317,6 +345,7 @@ def _run(
     writer: _MovieWriter | _ImageWriter,
     report: InferReport,
     console: Console | None,
+    explainer: Explainer | None = None,
 ) -> None:
     spent: dict[str, list[float]] = {}
     tracks: set[int] = set()
@@ -331,6 +360,8 @@ def _run(
         except ModelError as error:
             raise type(error)(f"{one.source.part_of(one.index)[0].path}: {error}") from error
         writer.add(one, result)
+        if explainer is not None:
+            explainer.add(one.name, pixels, result)
         for stage, ms in result.stage_ms.items():
             spent.setdefault(stage, []).append(ms)
         report.frames += 1

@@ -30,12 +30,26 @@ def infer(
         float | None,
         typer.Option("--pixel-size", min=0, metavar="UM", help="Where the file has none."),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Also write OUT/explain/NAME.png for the first 20 images: probability, "
+            "confidence, uncertainty, and what drove the least certain object and the classes.",
+        ),
+    ] = False,
+    trackmate: Annotated[
+        bool,
+        typer.Option("--trackmate", help="Of a movie, also TrackMate's CSV of spots and edges."),
+    ] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Run the live analysis over image files.
 
     Writes label images, denoised images where the pipeline makes them, and a table of objects;
-    with --movie in the Cell Tracking Challenge result format.
+    with --movie in the Cell Tracking Challenge result format, and the tracks as tracks.geff. With
+    --explain, a picture for each image that shows how far to trust it: parfocal infer pictures
+    --pipeline nuclei --out result --explain
     """
     from live.infer import infer as infer_files
     from live.loading import load_pipeline_settings
@@ -50,6 +64,8 @@ def infer(
         movie=movie,
         masks=masks,
         pixel_size_um=pixel_size_um,
+        explain=explain,
+        trackmate=trackmate,
         console=screen,
     )
     write_json(json_file, report.to_json())

@@ -226,7 +226,12 @@ class NetworkSegmenter:
             # finding the scale takes several looks, so they go to a part
             part = busiest_part(pixels, PROBE_PX / scale)
             scale = self._within(self._nearest(part, scale, limits).scale, shape)
-        return self._nearest(pixels, scale, limits)
+        best = self._nearest(pixels, scale, limits)
+        if self._fits or start == 1.0 or enough(best.area):
+            return best
+        # a pixel size far off the mark can leave nothing to measure at its scale
+        other = self._nearest(pixels, self._within(1.0, shape), limits)
+        return other if enough(other.area) else best
 
     def _nearest(self, pixels: NDArray[Any], scale: float, limits: Limits | None) -> _Look:
         """The look of those tried at which objects are nearest to the trained size."""

