@@ -12,6 +12,10 @@ import numpy as np
 
 from models.tracking.bodies import Ints, Reals
 
+DENSE = 1000
+"""Largest side of a group that is solved exactly, in a table: a tissue that hangs together is not
+decided here, so larger groups are crowds on one spot."""
+
 
 def assign(track: Ints, obj: Ints, cost: Reals, end: Reals, birth: Reals) -> tuple[Ints, Reals]:
     """Object of each track.
@@ -44,7 +48,7 @@ def assign(track: Ints, obj: Ints, cost: Reals, end: Reals, birth: Reals) -> tup
     track, obj, cost = track[~alone], obj[~alone], cost[~alone]
     if len(track) == 0:
         return taken, price
-    group = _groups(track, obj, len(end), len(birth))
+    group = groups(track, obj, len(end), len(birth))
     order = np.argsort(group, kind="stable")
     track, obj, cost, group = track[order], obj[order], cost[order], group[order]
     cuts = np.flatnonzero(np.diff(group)) + 1
@@ -52,7 +56,8 @@ def assign(track: Ints, obj: Ints, cost: Reals, end: Reals, birth: Reals) -> tup
     for a, b in zip(starts, ends, strict=True):
         rows, row = np.unique(track[a:b], return_inverse=True)
         columns, column = np.unique(obj[a:b], return_inverse=True)
-        for i, j, c in solve(row, column, cost[a:b], end[rows], birth[columns]):
+        best = solve if max(len(rows), len(columns)) <= DENSE else greedy
+        for i, j, c in best(row, column, cost[a:b], end[rows], birth[columns]):
             taken[rows[i]] = columns[j]
             price[rows[i]] = c
     return taken, price
@@ -75,7 +80,27 @@ def solve(
     ]
 
 
-def _groups(track: Ints, obj: Ints, m: int, n: int) -> Ints:
+def greedy(
+    row: Ints, column: Ints, cost: Reals, end: Reals, birth: Reals
+) -> list[tuple[int, int, float]]:
+    """Good pairs of one large group: again and again those that are best for both sides."""
+    gain = cost - end[row] - birth[column]
+    order = np.lexsort((column, row, gain))
+    row, column, cost = row[order], column[order], cost[order]
+    chosen: list[tuple[int, int, float]] = []
+    while len(row):
+        # the first pair of a row, and of a column, is its best
+        first_row, first_column = np.zeros(len(row), dtype=bool), np.zeros(len(row), dtype=bool)
+        first_row[np.unique(row, return_index=True)[1]] = True
+        first_column[np.unique(column, return_index=True)[1]] = True
+        take = first_row & first_column
+        chosen += zip(row[take].tolist(), column[take].tolist(), cost[take].tolist(), strict=True)
+        left = ~np.isin(row, row[take]) & ~np.isin(column, column[take])
+        row, column, cost = row[left], column[left], cost[left]
+    return chosen
+
+
+def groups(track: Ints, obj: Ints, m: int, n: int) -> Ints:
     """Number of the connected group of each pair: the least number spreads along the pairs."""
     mark = np.arange(m + n)
     a, b = track, obj + m

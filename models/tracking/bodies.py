@@ -12,12 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-PROBES = 24
+PROBES = 16
+AWAY = -1e6
+"""Offset of a probe that is not there: outside every image."""
 _FAR_SIDE = 1 << 12
-_FAR = float(1 << 24)
 
 Reals = NDArray[np.float64]
 Ints = NDArray[np.intp]
+
+
+def middle(values: Reals) -> float:
+    """Upper median of one or more values; a tenth of the time of numpy's."""
+    at = len(values) // 2
+    return float(np.partition(values, at)[at])
 
 
 @dataclass(slots=True)
@@ -131,13 +138,13 @@ _DISC = _disc_points(PROBES)
 def probes_of(
     bodies: Bodies, labels: NDArray[np.integer[Any]] | None, values: NDArray[np.integer[Any]]
 ) -> NDArray[np.float32]:
-    """Offsets (n, PROBES, 2) of points that lie inside each object; NaN where one fell outside.
+    """Offsets (n, PROBES, 2) of points inside each object; ``AWAY`` where one fell outside.
 
-    ``values`` (n,) are the objects' values in ``labels``. Without a label image all are NaN. A
+    ``values`` (n,) are the objects' values in ``labels``. Without a label image all are away. A
     few points stand for a mask: their cost and memory do not grow with the size of the image.
     """
     if labels is None or len(bodies) == 0:
-        return np.full((len(bodies), PROBES, 2), np.nan, dtype=np.float32)
+        return np.full((len(bodies), PROBES, 2), AWAY, dtype=np.float32)
     yy, xx, xy = bodies.spread.T
     # lower triangular root of the moments: takes the unit disc to the ellipse of two deviations
     a = np.sqrt(yy)
@@ -147,20 +154,17 @@ def probes_of(
     offset[:, :, 0] = 2 * a[:, None] * _DISC[None, :, 0]
     offset[:, :, 1] = 2 * (b[:, None] * _DISC[None, :, 0] + c[:, None] * _DISC[None, :, 1])
     inside = values_at(labels, bodies.place[:, None, :] + offset) == values[:, None]
-    offset[~inside] = np.nan
+    offset[~inside] = AWAY
     return offset
 
 
 def values_at(labels: NDArray[np.integer[Any]], points: NDArray[Any]) -> NDArray[np.integer[Any]]:
-    """Values of a label image at points (..., 2) y, x; 0 outside it and at NaN."""
+    """Values of a label image at finite points (..., 2) y, x; 0 outside it."""
     height, width = labels.shape
     # rounding by truncation of positive numbers: a third of the cost of floor
-    moved = np.nan_to_num(points, nan=_FAR) + (_FAR_SIDE + 0.5)
-    at = np.clip(moved, 0, _FAR).astype(np.int32) - _FAR_SIDE
-    y, x = at[..., 0], at[..., 1]
-    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    flat = y * width + x
-    flat[~inside] = 0
-    found: NDArray[np.integer[Any]] = labels.ravel()[flat]
-    found[~inside] = 0
-    return found
+    at = (points + (_FAR_SIDE + 0.5)).astype(np.int32) - _FAR_SIDE
+    # seen as unsigned, what lies before the first row lies beyond the last one
+    bare = at.view(np.uint32)
+    inside = (bare[..., 0] < height) & (bare[..., 1] < width)
+    flat = (at[..., 0] * width + at[..., 1]) * inside
+    return np.asarray(labels.ravel()[flat] * inside)

@@ -1,103 +1,94 @@
-"""One frame's decision: which object continues which track, which divides, which ends."""
+"""One frame's decision: which object continues which track, which divides, which ends.
+
+Decided once with what was usual before. Where that leaves more than one possibility, it is decided
+again with what this frame shows: how neighbours moved, how far all strayed, how many divided.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.settings import TrackSettings
-from models.tracking.assign import assign
-from models.tracking.bodies import Bodies, Ints, Reals, values_at
+from models.tracking.bodies import Bodies, Ints, Reals, middle
 from models.tracking.candidates import near_pairs
-from models.tracking.costs import Habits, price
-from models.tracking.divisions import Links, divide, possible
+from models.tracking.costs import Habits
+from models.tracking.hypotheses import Scene, choices_of, priced
+from models.tracking.joint import Settled, settle
 from models.tracking.motion import common_motion, sure_pairs
-from models.tracking.view import Field
+from models.tracking.tracks import Tracked
+from models.tracking.usual import habits_now
 
-EDGE = 0.03
-"""Part of the tracks that end, and of the places that fill, at the border in one frame."""
-NEW_GROUND = 0.3
-"""Objects from nowhere where the stage has moved to: nearly all of them are new to us."""
 SURE = 3.0
 """How much dearer every other choice must be for a link to guide its neighbours."""
+NOW = 0.7
+"""How much of what is usual comes from the frame itself, when it is decided anew."""
 _ROUNDS = 2
 _STILL = 0.05
 """A common motion below this part of the gate is not worth another round."""
+DOUBTFUL = 0.02
+"""Part of the tracks that must be doubtful for that: one in a crowd learns little from others."""
+_AGAIN = 2
+"""Times that what is doubtful is decided anew."""
 
 
 def link(
-    expected: Bodies,
-    found: Bodies,
-    probes: NDArray[np.float32],
-    values: NDArray[np.integer[Any]],
-    labels: NDArray[np.integer[Any]] | None,
-    missed: NDArray[np.int32],
-    young: NDArray[np.bool_],
-    steps: Reals,
-    field: Field,
-    habits: Habits,
-    settings: TrackSettings,
-) -> tuple[Links, int]:
-    """Links of least total price; moves ``expected.place`` along with its neighbourhood.
+    tracked: Tracked, scene: Scene, habits: Habits, settings: TrackSettings
+) -> tuple[Settled, int]:
+    """Links of least total price; moves ``tracked.expected.place`` along with its neighbourhood.
 
     Returns
     -------
     The links, and how many candidates were passed over on crowded spots.
     """
+    expected, found = tracked.expected, scene.found
+    m = len(expected)
     gate = settings.gate_diameters * 2 * expected.radius
-    gate = np.maximum(gate, expected.reach) * np.sqrt(np.clip(steps, 1.0, 4.0))
-    usual = float(np.median(gate)) if len(gate) else 1.0
+    gate = np.maximum(gate, expected.reach) * np.sqrt(np.clip(tracked.steps, 1.0, 4.0))
+    usual = middle(gate) if m else 1.0
     track, obj, over = near_pairs(expected.place, gate, found.place)
-    mates = found.take(obj)
-    for rest in reversed(range(_ROUNDS + 1)):
-        cover = _cover(expected, probes, values, labels, track, obj)
-        cost = price(expected.take(track), mates, cover, steps[track], habits)
-        # a track not found before has ended or was overlooked: which is usual here?
-        cost += missed[track] * np.log1p(habits.ends / habits.misses)
-        if rest == 0:
-            break
-        sure = sure_pairs(track, obj, cost, len(expected), len(found), SURE)
+    home = expected.place
+    cover, cost = priced(track, obj, tracked, scene, habits)
+    for _ in range(_ROUNDS):
+        sure = sure_pairs(track, obj, cost, m, len(found), SURE)
         moved = found.place[obj[sure]] - expected.place[track[sure]]
         flow = common_motion(expected.place[track[sure]], moved, expected.place, usual)
-        expected.place = expected.place + flow
         if not (np.abs(flow).max(initial=0.0) > _STILL * usual):
             break
-    end = -np.log(np.where(field.at_border(expected), max(EDGE, habits.ends), habits.ends))
-    births = np.where(field.at_border(found), max(EDGE, habits.births), habits.births)
-    birth = -np.log(np.where(field.on_new_ground(found), NEW_GROUND, births))
-    taken, paid = assign(track, obj, cost, end, birth)
-    links = Links(taken, paid, np.full(len(expected), -1, dtype=np.intp))
-    if settings.divisions and len(track):
-        apart = np.hypot(*(found.place[obj] - expected.place[track]).T)
-        triples = possible(
-            (track, obj, apart, cover),
-            expected,
-            found,
-            steps,
-            habits,
-            float(end.max() + 2 * birth.max()),
-        ).without(young)
-        divide(links, triples, (track, obj, cost), end, birth)
+        expected.place = expected.place + flow
+        cover, cost = priced(track, obj, tracked, scene, habits)
+    choices = choices_of(track, obj, cover, cost, tracked, scene, habits, settings.divisions)
+    links = settle(choices, scene.birth(habits))
+    rows = np.flatnonzero(~links.plain)
+    for _ in range(_AGAIN if links.doubtful > DOUBTFUL else 0):
+        flow = _flow(links, home, found, usual)
+        # an interval may be longer, or a frame busier, than those before
+        habits = habits_now(habits, links, tracked, found, NOW)
+        fates = tracked.fates.scaled(links.divides, links.ends, tracked.missed == 0)
+        expected.place = home + flow
+        part = replace(tracked, fates=fates).of(rows)
+        at, to = _within(rows, track, obj, links, m)
+        cover, cost = priced(at, to, part, scene, habits)
+        choices = choices_of(at, to, cover, cost, part, scene, habits, settings.divisions)
+        links.put(rows, settle(choices, scene.birth(habits)))
     return links, over
 
 
-def _cover(
-    expected: Bodies,
-    probes: NDArray[np.float32],
-    values: NDArray[np.integer[Any]],
-    labels: NDArray[np.integer[Any]] | None,
-    track: Ints,
-    obj: Ints,
-) -> Reals | None:
-    """Part of the track's probes in the object, for each pair; NaN for a track without probes."""
-    if labels is None:
-        return None
-    here = values_at(labels, expected.place[:, None, :].astype(np.float32) + probes)
-    count = (~np.isnan(probes[:, :, 0])).sum(axis=1)
-    hits = (here[track] == values[obj][:, None]).sum(axis=1)
-    whole = count[track].astype(np.float64)
-    share: Reals = np.full(len(track), np.nan)
-    np.divide(hits, whole, out=share, where=whole > 0)
-    return share
+def _within(rows: Ints, track: Ints, obj: Ints, links: Settled, m: int) -> tuple[Ints, Ints]:
+    """Pairs of some tracks, counted among these, and of objects that no plain track has."""
+    number = np.full(m, -1, dtype=np.intp)
+    number[rows] = np.arange(len(rows))
+    free = np.ones(len(links.comes), dtype=bool)
+    free[links.first[links.plain & (links.first >= 0)]] = False
+    use = (number[track] >= 0) & free[obj]
+    return number[track[use]], obj[use]
+
+
+def _flow(links: Settled, home: Reals, found: Bodies, usual: float) -> Reals:
+    """How the neighbours of each track moved by these links, a division by its middle."""
+    has = np.flatnonzero(links.first >= 0)
+    to = found.place[links.first[has]]
+    split = links.second[has] >= 0
+    to[split] = (to[split] + found.place[links.second[has[split]]]) / 2
+    return common_motion(home[has], to - home[has], home, usual, has)

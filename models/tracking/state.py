@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from models.errors import PipelineError
 from models.tracking.bodies import PROBES
 from models.tracking.costs import Habits
+from models.tracking.fates import Odds
 
-VERSION = 2
+VERSION = 3
 
 TRACK_DTYPE = np.dtype(
     [
@@ -27,7 +28,7 @@ TRACK_DTYPE = np.dtype(
         ("shaped", np.bool_),
         ("sized", np.bool_),
         ("area", np.float64),  # world units squared
-        ("probes", np.float32, (PROBES, 2)),  # world offsets from the place, NaN: none
+        ("probes", np.float32, (PROBES, 2)),  # world offsets from the place, or AWAY
     ]
 )
 
@@ -51,9 +52,23 @@ class Memory(msgspec.Struct):
     growth: float = Habits().growth
     area_sd: float = Habits().area_sd
     ends: float = Habits().ends
+    edge_ends: float = Habits().edge_ends
     births: float = Habits().births
+    edge_births: float = Habits().edge_births
     misses: float = Habits().misses
     divisions: float = Habits().divisions
+    apart: float = Habits().apart
+    apart_sd: float = Habits().apart_sd
+    whole: float = Habits().whole
+    divided: float = 0.0
+    """Divisions that these three rest on."""
+    inner_seen: float = 0.0
+    """Tracks that the rates rest on, and those at the border."""
+    edge_seen: float = 0.0
+    odds: Odds = msgspec.field(default_factory=Odds)
+    """What sizes and ages have meant."""
+    usual_area: float = 0.0
+    """Median area of the last frame's objects, world units squared; 0 where none is known."""
     shown: tuple[tuple[float, float], tuple[float, float]] | None = None
     """Low and high corner (y, x) of what the last frame showed, in world units."""
     persistence: float = 0.0
@@ -87,9 +102,14 @@ class Memory(msgspec.Struct):
             growth=self.growth,
             area_sd=self.area_sd,
             ends=self.ends,
+            edge_ends=self.edge_ends,
             births=self.births,
+            edge_births=self.edge_births,
             misses=self.misses,
             divisions=self.divisions,
+            apart=self.apart,
+            apart_sd=self.apart_sd,
+            whole=self.whole,
         )
 
 

@@ -7,7 +7,7 @@ make it cheaper still. What was published is never changed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from models.result import ImageContext
 from models.settings import TrackSettings
 from models.tracking import state
-from models.tracking.bodies import Bodies, Reals, bodies_from_objects, probes_of
-from models.tracking.divisions import Links
+from models.tracking.bodies import AWAY, Bodies, Reals, bodies_from_objects, middle, probes_of
+from models.tracking.fates import Fates, foresee
+from models.tracking.hypotheses import Scene
+from models.tracking.joint import Settled
+from models.tracking.learning import Grounds, learn
 from models.tracking.linking import link
-from models.tracking.motion import learn
+from models.tracking.tracks import Tracked
 from models.tracking.view import Field, View
-
-YOUNG_FRAMES = 4
-"""A daughter seen in fewer frames does not divide: sisters that part are not a division each."""
 
 Table = NDArray[np.void]
 Labels = NDArray[np.integer[Any]]
@@ -82,26 +82,30 @@ class Tracker:
         expected, last = self._expect(view, steps)
         field = Field(labels, expected, found, self._shown_before(view))
         in_view = field.inside(expected.place)
-        links, over = link(
+        edge = field.at_border(expected), field.at_border(found)
+        new = field.on_new_ground(expected), field.on_new_ground(found)
+        habits, probes = memory.habits, view.offsets_to_image(tracks["probes"])
+        if len(tracks):
+            habits = replace(habits, area=middle(expected.area))
+        tracked = Tracked(
             expected,
-            found,
-            view.offsets_to_image(tracks["probes"]),
-            table["label"],
-            labels,
+            probes,
+            np.count_nonzero(probes[:, :, 0] != AWAY, axis=1).astype(np.float64),
             tracks["missed"],
-            tracks["daughter"] & (tracks["seen"] < YOUNG_FRAMES),
             steps,
-            field,
-            memory.habits,
-            self._settings,
+            self._fates(edge[0]),
         )
+        scene = Scene(found, table["label"], labels, edge[1], new[1])
+        links, over = link(tracked, scene, habits, self._settings)
         self.passed_over += over
-        speed = view.vector_to_image(tracks["speed"])
-        inner = (
-            in_view & ~field.at_border(expected) & ~field.on_new_ground(expected),
-            ~field.at_border(found) & ~field.on_new_ground(found),
+        known = in_view & ~new[0], ~new[1]
+        grounds = Grounds(
+            known[0] & ~edge[0], known[1] & ~edge[1], known[0] & edge[0], known[1] & edge[1]
         )
-        learn(memory, links, expected, found, last, speed, steps, waited, tracks["missed"], inner)
+        speed = view.vector_to_image(tracks["speed"])
+        learn(memory, links, tracked, found, last, speed, waited, grounds)
+        if found.sized.any():
+            memory.usual_area = middle(found.area[found.sized]) * view.scale
         (y0, x0), (y1, x1) = view.to_world(field.corners()).tolist()
         memory.shown = ((y0, x0), (y1, x1))
         probes = probes_of(found, labels, table["label"])
@@ -145,9 +149,23 @@ class Tracker:
         )
         return expected, view.to_image(tracks["place"])
 
+    def _fates(self, at_border: NDArray[np.bool_]) -> Fates:
+        tracks, memory = self._tracks, self._memory
+        end = np.where(at_border, memory.edge_ends, memory.ends)
+        return foresee(
+            memory.odds,
+            tracks["area"],
+            tracks["sized"],
+            memory.usual_area,
+            tracks["seen"],
+            tracks["daughter"],
+            memory.divisions,
+            end,
+        )
+
     def _publish(
         self,
-        links: Links,
+        links: Settled,
         found: Bodies,
         last: Reals,
         probes: NDArray[np.float32],
@@ -164,11 +182,11 @@ class Tracker:
         place = view.to_world(found.place)
 
         mothers = np.flatnonzero(links.second >= 0)
-        for child in (links.taken[mothers], links.second[mothers]):
+        for child in (links.first[mothers], links.second[mothers]):
             update.parent_id[child] = tracks["id"][mothers]
             update.divided[child] = True
-        kept = np.flatnonzero((links.taken >= 0) & (links.second < 0))
-        to = links.taken[kept]
+        kept = np.flatnonzero((links.first >= 0) & (links.second < 0))
+        to = links.first[kept]
         update.track_id[to] = tracks["id"][kept]
         update.age_frames[to] = tracks["seen"][kept] + 1
         update.speed_px[to] = np.hypot(*(found.place[to] - last[kept]).T)
@@ -188,8 +206,8 @@ class Tracker:
         new["area"] = found.area * view.scale
         new["probes"] = view.offsets_to_world(probes)
 
-        lost = tracks[links.taken < 0]
-        lost["missed"] += in_view[links.taken < 0]
+        lost = tracks[links.first < 0]
+        lost["missed"] += in_view[links.first < 0]
         lost = lost[lost["missed"] <= self._settings.max_gap_frames]
         room = max(0, self._settings.max_tracks - n)
         if len(lost) > room:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.result import ImageContext
-from models.tracking.bodies import Bodies, Reals
+from models.tracking.bodies import AWAY, Bodies, Reals
 
 
 class View:
@@ -55,6 +55,7 @@ class View:
         out = np.empty(offsets.shape, dtype=np.float32)
         for axis in (0, 1):
             out[..., axis] = np.float32(by[axis, 0]) * y + np.float32(by[axis, 1]) * x
+        out[y == AWAY] = AWAY
         return out
 
     def spread_to_world(self, spread: Reals) -> Reals:
@@ -77,6 +78,10 @@ def _turned(spread: Reals, by: Reals) -> Reals:
         ],
         axis=1,
     )
+
+
+MOVED = 0.5
+"""Part of its reach that an object must lie farther from the border than it would have before."""
 
 
 class Field:
@@ -102,7 +107,7 @@ class Field:
 
     def inside(self, place: Reals) -> NDArray[np.bool_]:
         """(n,) whether places (n, 2) are in the image."""
-        return np.asarray(((place >= self.low) & (place <= self.high)).all(axis=1))
+        return _least(place, self.low, self.high) >= 0
 
     def corners(self) -> Reals:
         """(2, 2) low and high corner, y and x, pixels."""
@@ -113,10 +118,20 @@ class Field:
         if self.shown is None:
             return np.zeros(len(bodies), dtype=bool)
         low, high = self.shown.min(axis=0), self.shown.max(axis=0)
-        margin = np.minimum(bodies.place - low, high - bodies.place).min(axis=1)
-        return np.asarray(margin < bodies.reach)
+        before = _least(bodies.place, low, high)
+        # what the border cuts now as it did then is on no new ground
+        more = self._margin(bodies) - before
+        return np.asarray((before < bodies.reach) & (more > MOVED * bodies.reach))
 
     def at_border(self, bodies: Bodies) -> NDArray[np.bool_]:
         """(n,) whether a body reaches the border, or is beyond it."""
-        margin = np.minimum(bodies.place - self.low, self.high - bodies.place).min(axis=1)
-        return np.asarray(margin < bodies.reach)
+        return np.asarray(self._margin(bodies) < bodies.reach)
+
+    def _margin(self, bodies: Bodies) -> Reals:
+        return _least(bodies.place, self.low, self.high)
+
+
+def _least(place: Reals, low: Reals, high: Reals) -> Reals:
+    """Distance (n,) of places to the nearest side of a rectangle, negative outside."""
+    inside = np.minimum(place - low, high - place)
+    return np.asarray(np.minimum(inside[:, 0], inside[:, 1]))
