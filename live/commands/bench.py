@@ -19,6 +19,7 @@ _OURS = {
     "handover": "benchmarks.handover:run",
     "segment": "benchmarks.segment:run",
     "measure": "benchmarks.measure:run",
+    "track": "benchmarks.track:run",
 }
 """Known without an installation, so that a bare checkout can be measured too."""
 

@@ -47,9 +47,10 @@ def infer(
     """Run the live analysis over image files.
 
     Writes label images, denoised images where the pipeline makes them, and a table of objects;
-    with --movie in the Cell Tracking Challenge result format, and the tracks as tracks.geff. With
-    --explain, a picture for each image that shows how far to trust it: parfocal infer pictures
-    --pipeline nuclei --out result --explain
+    with --movie in the Cell Tracking Challenge result format, and the tracks as tracks.geff.
+
+    How far to trust it, as pictures: parfocal infer pictures --pipeline nuclei --out result
+    --explain
     """
     from live.infer import infer as infer_files
     from live.loading import load_pipeline_settings

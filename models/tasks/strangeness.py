@@ -29,7 +29,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "objects and ground are too clear-cut for a photograph",
     ),
     "noise": ("objects hardly stand out from the noise", ""),
-    "sharpness": ("outlines are blurred: out of focus?", "outlines are too sharp or too noisy"),
+    "sharpness": ("outlines are blurred: out of focus?", ""),
     "size": ("objects are too small at any scale", "objects are too large at any scale"),
     "elongation": ("objects are too round", "objects are too long"),
     "saturated": ("", "many pixels are at the top of the range: saturated?"),

@@ -34,7 +34,7 @@ def near_pairs(expected: Reals, gate: Reals, found: Reals) -> tuple[Ints, Ints, 
     if len(expected) == 0 or len(found) == 0:
         return none, none, 0
     # a few very long objects must not make the cells of all others large
-    size = max(float(np.quantile(gate, 0.9)), 1e-9)
+    size = max(float(np.partition(gate, 9 * len(gate) // 10)[9 * len(gate) // 10]), 1e-9)
     rings = int(np.clip(np.ceil(gate.max() / size), 1, 3))
     origin = np.minimum(expected.min(axis=0), found.min(axis=0)) - size * (rings + 1)
     cell = np.floor((found - origin) / size).astype(np.int64)

@@ -78,7 +78,7 @@ def price(
     habits: Habits,
     larger: float = 0.0,
     looser: float = 1.0,
-    surer: float = 1.0,
+    varied: float = 1.0,
 ) -> Reals:
     """Price (n,) of expected and found bodies, pair by pair.
 
@@ -94,6 +94,8 @@ def price(
         Logarithm by which the found area should exceed the expected one beyond growth.
     looser
         Times farther from where it is expected than a link goes, where there is no shape.
+    varied
+        Times as much as in a link that the area varies.
     """
     apart = found.place - expected.place
     mean = (expected.spread + found.spread) / 2
@@ -114,7 +116,7 @@ def price(
     total += np.log(2 * np.pi * np.sqrt(det) / room)
 
     drift = np.log(found.area / expected.area) - habits.growth * steps - larger
-    varies = habits.area_sd * loose * surer
+    varies = habits.area_sd * loose * varied
     sized = (TAIL + 1) / 2 * np.log1p((drift / varies) ** 2 / TAIL)
     sized += np.log(varies / AREAS_SD)
     total += np.where(expected.sized & found.sized, sized, 0.0)

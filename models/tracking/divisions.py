@@ -17,6 +17,7 @@ from models.tracking.costs import Habits, price, room_of
 CANDIDATES = 8
 """Nearest objects of a track that it may become or divide into."""
 WHOLE = 1.4
+"""The area of two daughters varies so much more than that of a cell that goes on."""
 LOOSER = 1.35
 """The middle of daughters without shapes wanders so much more than a cell that goes on."""
 SYMMETRY_SD = 0.6

@@ -28,6 +28,7 @@ LONG = 0.3
 PRIOR_DIVISIONS = 15.0
 """Divisions that what is assumed of daughters weighs as much as."""
 LONGEST_DIVISIONS = 400.0
+"""Divisions that this goes back to."""
 LONGEST = 4000.0
 """Tracks that a rate goes back to."""
 

@@ -1,8 +1,9 @@
 """The online tracker: one frame in, ids out, before the next frame is there.
 
 Each frame: expect where tracks are, price the candidates near by, look at where sure neighbours
-went and price again, give objects to tracks at the least total price, then see which divisions
-make it cheaper still. What was published is never changed.
+went and price again, then decide links, divisions, ends and newcomers together at the least total
+price. Where much is doubtful, decide again with what this frame itself shows to be usual. What was
+published is never changed.
 """
 
 from __future__ import annotations
@@ -213,7 +214,8 @@ class Tracker:
         if len(lost) > room:
             self.forgotten += len(lost) - room
             lost = lost[np.argsort(-lost["clock"], kind="stable")[:room]]
-        self._tracks = np.concatenate([new[: self._settings.max_tracks], lost])
+        new = new[: self._settings.max_tracks]
+        self._tracks = np.concatenate([new, lost]) if len(lost) else new
         return update
 
 

@@ -79,7 +79,8 @@ def save_reliability(curves: Mapping[str, Reliability], path: Path, title: str) 
         pen.line((*place(tick, 0), *place(tick, 1)), fill=PALE)
         pen.text(place(-0.02, tick), f"{tick:.1f}", fill=INK, font=small, anchor="rm")
     pen.line((*place(0, 0), *place(1, 1)), fill=(150, 155, 160), width=1)
-    pen.text(place(0.05, 1.03), "share of objects that are right", fill=INK, font=small)
+    words = "share of objects that are right"
+    pen.text(place(0, 1.02), words, fill=INK, font=small, anchor="lb")
     floor = MARGIN + SIDE + STRIP
     top = max(int(curve.count.max(initial=1)) for curve in curves.values())
     half = SIDE / BINS / 2 - 3

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from taught_kinds import save_clicks, two_kinds
 
+pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
+
 from drivers.simulated.states import STATES, write_state_fields
 from live.cli import main
 from models.errors import ImageError, ModelError
