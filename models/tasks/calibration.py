@@ -4,7 +4,7 @@ A network's foreground probability says how sure it is of pixels. Whether an out
 of one object is another question, and its answer depends on how ordinary the object's size is too.
 The map is Platt's (1999, "Probabilistic outputs for support vector machines"): a logistic function
 of the log odds of the mean probability and of the size beside the other objects of the image. Its
-three numbers are fitted on training images and kept in the model's card.
+three numbers are fitted on images with truth and kept in the model's card.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from models.engines import Engine, open_engine
 from models.errors import EngineError, ImageError, PipelineError
 from models.result import EngineInfo
 from models.scoring.contingency import contingency
+from models.tasks.calibration import calibrated
 from models.tasks.light import STRIDE_PX, limits_beneath, limits_of, without_hot_pixels
 from models.tasks.resize import pad_to_multiple, resize_image, resize_labels, resize_part
 from models.tasks.sizes import SMALLEST_PX, enough, relative_size
@@ -184,7 +185,8 @@ class NetworkSegmenter:
         labels
             (y, x) int32, 0 is background, objects 1..n without gaps; the caller's own.
         confidence
-            (n,) float32, mean foreground probability inside each object.
+            (n,) float32, the probability that each object is right at an overlap of 0.5 where the
+            model card is calibrated, else the mean foreground probability inside it.
 
         Raises
         ------
@@ -207,7 +209,8 @@ class NetworkSegmenter:
         self._fits = self._fits or enough(best.area)
         if pixel_size_um > 0:
             self._pixel_size_um = pixel_size_um
-        return _finished(best, (pixels.shape[0], pixels.shape[1]))
+        labels, probability, area = _finished(best, (pixels.shape[0], pixels.shape[1]))
+        return labels, calibrated(probability, area, self._card.calibration)
 
     def _first_scale(self, pixel_size_um: float) -> float:
         if pixel_size_um <= 0:
@@ -318,19 +321,26 @@ def _sees_more(other: _Look, plain: _Look, shape: tuple[int, ...]) -> bool:
     return gained >= max(GAINED, 2 * lost) and lost <= 2 + LOST * len(common.true_labels)
 
 
-def _finished(look: _Look, shape: tuple[int, int]) -> Segmented:
-    """Drop specks, come back to the camera's pixels, number without gaps."""
+def _finished(
+    look: _Look, shape: tuple[int, int]
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int64]]:
+    """Drop specks, come back to the camera's pixels, number without gaps.
+
+    Returns
+    -------
+    Label image (y, x), mean probability (n,) and network pixels (n,) of its objects.
+    """
     present = look.area > 0
     present[0] = False
     if not present.any():
-        return np.zeros(shape, np.int32), np.zeros(0, np.float32)
+        return np.zeros(shape, np.int32), np.zeros(0), np.zeros(0, np.int64)
     keep = present & (look.area >= max(SMALLEST_PX, SMALLEST * np.median(look.area[present])))
     labels = resize_labels(look.labels, shape)
     if labels is not look.labels:
         # coming back to fewer pixels can leave an object none
         keep &= np.bincount(labels.ravel(), minlength=len(keep)) > 0
     number = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
-    return number[labels], look.confidence[keep].astype(np.float32)
+    return number[labels], look.confidence[keep], look.area[keep]
 
 
 def _checked(pixels: NDArray[Any]) -> NDArray[Any]:
