@@ -50,4 +50,18 @@ def write_onnx(
     assert program is not None
     path.parent.mkdir(parents=True, exist_ok=True)
     program.save(str(path), external_data=False)
+    forget_origin(path)
     return path
+
+
+def forget_origin(path: Path) -> None:
+    """Take out of an ONNX file where on this machine each node was written down."""
+    import onnx
+
+    model = onnx.load(str(path))
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info,
+                 *graph.initializer, *model.functions):  # fmt: skip
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, str(path))

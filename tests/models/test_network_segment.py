@@ -300,3 +300,8 @@ def test_padding_adds_behind_only(shape: tuple[int, int]) -> None:
     assert padded.shape[0] % 16 == padded.shape[1] % 16 == 0
     assert min(padded.shape) >= 32
     np.testing.assert_array_equal(padded[: shape[0], : shape[1]], image)
+
+
+def test_shipped_files_do_not_tell_where_they_were_made() -> None:
+    for path in weights_path("nuclei").parent.glob("*.onnx"):
+        assert b"stack_trace" not in path.read_bytes(), path.name
