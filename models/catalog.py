@@ -36,6 +36,7 @@ class _Front(BaseModel):
     classes: tuple[str, ...] = ()
     crop_px: Annotated[int, Field(ge=0)] = 0
     calibration: tuple[()] | tuple[float, float, float] = ()
+    sure_centre: Annotated[float, Field(ge=0, lt=1)] = 0.0
     limits: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
 
 
@@ -63,6 +64,9 @@ class ModelCard:
     """Of the same: side of the crops that it takes."""
     calibration: tuple[float, ...] = ()
     """Numbers that make a probability of its confidence, see ``models.tasks.calibration``."""
+    sure_centre: float = 0.0
+    """How high a centre must be to count once the size of objects is known; 0 as in the network.
+    To find the size, more centres are better than surer ones."""
     limits: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     """What is usual on images it was trained for, see ``models.tasks.strangeness``."""
 
@@ -159,5 +163,6 @@ def read_card(path: Path) -> ModelCard:
         front.classes,
         front.crop_px,
         front.calibration,
+        front.sure_centre,
         front.limits,
     )

@@ -69,6 +69,9 @@ STEADY = 0.75
 LIMITS = "limits"
 """Input of the network that gives the counts that become 0 and 1; earlier files have none."""
 
+CENTRE = "centre"
+"""Input of the network that says how high a centre must be; earlier files have none."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Look:
@@ -230,18 +233,24 @@ class NetworkSegmenter:
             part = busiest_part(pixels, PROBE_PX / scale)
             scale = self._within(self._nearest(part, scale, limits).scale, shape)
         best = self._nearest(pixels, scale, limits)
-        if self._fits or start == 1.0 or enough(best.area):
-            return best
-        # a pixel size far off the mark can leave nothing to measure at its scale
-        other = self._nearest(pixels, self._within(1.0, shape), limits)
-        return other if enough(other.area) else best
+        if not (self._fits or start == 1.0 or enough(best.area)):
+            # a pixel size far off the mark can leave nothing to measure at its scale
+            other = self._nearest(pixels, self._within(1.0, shape), limits)
+            best = other if enough(other.area) else best
+        return best if self._fits else self._surely(pixels, best, limits)
+
+    def _surely(self, pixels: NDArray[Any], look: _Look, limits: Limits | None) -> _Look:
+        """The look again with sure centres alone, where the model tells them from others."""
+        if self._card.sure_centre <= 0 or CENTRE not in self._opened().inputs:
+            return look
+        return self._look(pixels, look.scale, limits)
 
     def _nearest(self, pixels: NDArray[Any], scale: float, limits: Limits | None) -> _Look:
         """The look of those tried at which objects are nearest to the trained size."""
         shape = pixels.shape
         looks: list[_Look] = []
         for _ in range(MAX_TRIES):
-            looks.append(self._look(pixels, scale, limits))
+            looks.append(self._look(pixels, scale, limits, sure=self._fits))
             size = relative_size(looks[-1].area, self._card.diameter_px)
             wanted = self._within(scale / size, shape)
             if max(wanted / scale, scale / wanted) <= SIZE_TOLERANCE:
@@ -251,17 +260,26 @@ class NetworkSegmenter:
         trained = self._card.diameter_px
         return min(looks, key=lambda k: abs(math.log(relative_size(k.area, trained))))
 
-    def _look(self, pixels: NDArray[Any], scale: float, limits: Limits | None = None) -> _Look:
+    def _look(
+        self,
+        pixels: NDArray[Any],
+        scale: float,
+        limits: Limits | None = None,
+        *,
+        sure: bool = True,
+    ) -> _Look:
         height, width = (max(round(length * scale), 1) for length in pixels.shape)
         if self._in_tiles(pixels.shape, scale):
-            return self._look_in_tiles(pixels, scale, limits)
-        labels, probability = self._run(resize_image(pixels, (height, width)), limits)
+            return self._look_in_tiles(pixels, scale, limits, sure)
+        labels, probability = self._run(resize_image(pixels, (height, width)), limits, sure)
         flat = labels.ravel()
         area = np.bincount(flat, minlength=1)
         total = np.bincount(flat, probability.ravel(), minlength=1)
         return _Look(scale, labels, area, total / np.maximum(area, 1))
 
-    def _look_in_tiles(self, pixels: NDArray[Any], scale: float, limits: Limits | None) -> _Look:
+    def _look_in_tiles(
+        self, pixels: NDArray[Any], scale: float, limits: Limits | None, sure: bool
+    ) -> _Look:
         shape = (pixels.shape[0], pixels.shape[1])
         small = (max(round(shape[0] * scale), 1), max(round(shape[1] * scale), 1))
         if limits is None:
@@ -270,12 +288,12 @@ class NetworkSegmenter:
             limits = limits_of(np.concatenate(seen))
 
         def run(tile: Tile) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-            return self._run(resize_part(pixels, small, tile.seen), limits)
+            return self._run(resize_part(pixels, small, tile.seen), limits, sure)
 
         return _Look(scale, *label_in_tiles(shape, small, run))
 
     def _run(
-        self, image: NDArray[np.float32], limits: Limits | None
+        self, image: NDArray[np.float32], limits: Limits | None, sure: bool = True
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Labels and probability (y, x) of an image at the network's scale."""
         height, width = image.shape
@@ -284,6 +302,8 @@ class NetworkSegmenter:
         inputs = {"image": pad_to_multiple(image - low, self._card.pixel_multiple)}
         if limits is not None:
             inputs[LIMITS] = limits - low
+        if sure and CENTRE in self._opened().inputs:
+            inputs[CENTRE] = np.full(1, self._card.sure_centre, np.float32)
         found = self._opened().run(inputs)
         labels = np.ascontiguousarray(found["labels"][:height, :width])
         return labels, found["probability"][:height, :width]

@@ -73,6 +73,8 @@ def export_and_score(settings: TrainSegmentSettings, trust: bool = True) -> Path
         "pixel_multiple": STRIDE,
         "licence": "BSD-3-Clause",
     }
+    if task.sure_centre:
+        front["sure_centre"] = task.sure_centre
     text = TEXTS[settings.task].format(
         multiple=STRIDE,
         diameter=diameter_px,

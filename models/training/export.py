@@ -23,7 +23,7 @@ def load_net(checkpoint: Path) -> SegmentNet:
 
 
 def export_onnx(net: SegmentNet, path: Path, how: Grouping | None = None) -> Path:
-    """Write ``path``: inputs ``image`` and ``limits``, outputs ``labels`` and ``probability``.
+    """Write ``path``: inputs ``image``, ``limits``, ``centre``; outputs ``labels``, ``probability``.
 
     As of `CountsToLabels`; height and width are free multiples of 16. The weights are inside the
     file.
@@ -34,6 +34,6 @@ def export_onnx(net: SegmentNet, path: Path, how: Grouping | None = None) -> Pat
         0: STRIDE * torch.export.Dim("rows", min=2, max=high),
         1: STRIDE * torch.export.Dim("columns", min=2, max=high),
     }
-    examples = (torch.rand(6 * STRIDE, 10 * STRIDE), torch.zeros(2))
-    names = ("image", "limits"), ("labels", "probability")
-    return write_onnx(graph, path, examples, (shape, None), *names)
+    examples = (torch.rand(6 * STRIDE, 10 * STRIDE), torch.zeros(2), torch.zeros(1))
+    names = ("image", "limits", "centre"), ("labels", "probability")
+    return write_onnx(graph, path, examples, (shape, None, None), *names)

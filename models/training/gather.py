@@ -34,7 +34,7 @@ class Grouping:
     """Steps along the offsets; the second corrects the first."""
 
 
-def gather(raw: Tensor, how: Grouping) -> tuple[Tensor, Tensor]:
+def gather(raw: Tensor, how: Grouping, centre: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Network output to label image and probability.
 
     Parameters
@@ -43,6 +43,8 @@ def gather(raw: Tensor, how: Grouping) -> tuple[Tensor, Tensor]:
         (4 or more, y, x): the first channels of ``net.HEADS``.
     how
         Grouping.
+    centre
+        (1,) float32, taken in place of ``how.centre`` where it is above 0.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def gather(raw: Tensor, how: Grouping) -> tuple[Tensor, Tensor]:
     height, width = heat.shape
     # compared before the sigmoid, of which engines differ in the last digit
     inside = foreground > _logit(how.foreground)
-    near = _near(heat, inside, how)
+    near = _near(heat, inside, how, centre)
     dy, dx = dy * OFFSET_UNIT_PX, dx * OFFSET_UNIT_PX
     # every pixel starts at itself, so the first hop needs no look-up
     y = (torch.arange(height, device=raw.device)[:, None] + dy).clamp(0, height - 1)
@@ -69,10 +71,16 @@ def gather(raw: Tensor, how: Grouping) -> tuple[Tensor, Tensor]:
     return labels, foreground.sigmoid()
 
 
-def _near(heat: Tensor, inside: Tensor, how: Grouping) -> Tensor:
+def _near(heat: Tensor, inside: Tensor, how: Grouping, centre: Tensor | None) -> Tensor:
     """Number of the centre that each pixel is near, (y, x) float32; 0 where there is none."""
     height, width = heat.shape
-    peak = (heat >= _widest(heat, how.window_px)) & (heat > _logit(how.centre)) & inside
+    lowest: Tensor | float = _logit(how.centre)
+    if centre is not None:
+        # compared before the sigmoid, as the foreground is; 1e4 stands for the infinite
+        asked = centre.clamp(1e-4, 1 - 1e-4)
+        own = torch.full_like(centre, max(_logit(how.centre), -1e4))
+        lowest = torch.where(centre > 0, torch.log(asked / (1 - asked)), own)
+    peak = (heat >= _widest(heat, how.window_px)) & (heat > lowest) & inside
     # Of equal peaks in a window the last in raster order stays; exact up to 2**24 pixels.
     order = torch.arange(height * width, device=heat.device).reshape(height, width) + 1
     place = order.float() * peak.float()

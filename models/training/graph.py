@@ -24,7 +24,9 @@ class CountsToLabels(nn.Module):
         super().__init__()
         self.net, self.how = net, how or Grouping()
 
-    def forward(self, image: Tensor, limits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, limits: Tensor | None = None, centre: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Label an image.
 
         Parameters
@@ -34,6 +36,8 @@ class CountsToLabels(nn.Module):
         limits
             (2,) float32, the counts that become 0 and 1; where the second is not above the first,
             as in zeros, the image's own percentiles are taken. Tiles of one image share theirs.
+        centre
+            (1,) float32, how high a peak must be to be a centre; 0 takes that of the grouping.
 
         Returns
         -------
@@ -44,7 +48,7 @@ class CountsToLabels(nn.Module):
             (y, x) float32, of being in an object.
         """
         raw = self.net(two_views(self._normalised(image, limits)[None, None]))[0]
-        return gather(raw, self.how)
+        return gather(raw, self.how, centre)
 
     def _normalised(self, image: Tensor, limits: Tensor | None = None) -> Tensor:
         counts, _ = torch.sort(image[::STRIDE_PX, ::STRIDE_PX].reshape(-1))

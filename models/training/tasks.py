@@ -35,6 +35,8 @@ class SegmentTask:
     """What the program brings objects to; a little above the trained size can be of help."""
     polarity: str
     """Of the classical threshold that it is compared with."""
+    sure_centre: float = 0.0
+    """As of `models.catalog.ModelCard`."""
 
 
 def _bacteria_pairs(root: Path) -> list[Pair]:
@@ -79,9 +81,10 @@ TASKS = {
             # small dark specks are dirt: cells are not shown as small as those
             Augment(near=(0.7, 1.5), far=(0.42, 1.9), far_share=0.25),
             # dust draws weak centres; annotators' outlines are wide
-            Grouping(foreground=0.4, centre=0.5, hops=4),
-            28.0,
+            Grouping(foreground=0.3, centre=0.4, hops=4),
+            32.0,
             "auto",
+            sure_centre=0.65,
         ),
     )
 }

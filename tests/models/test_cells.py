@@ -51,5 +51,5 @@ def test_real_cells_never_trained_on_are_found() -> None:
     from models.training.phase_pairs import c2c12_pairs
 
     scores = {score.part: score for score in evaluate("cells", c2c12_pairs(DEVELOPMENT_DATA))}
-    assert scores["c2c12"].ap50 >= 0.40
+    assert scores["c2c12"].ap50 >= 0.45
     assert scores["c2c12"].ap50 > scores["c2c12"].classical_ap50
