@@ -23,7 +23,7 @@ def load_net(checkpoint: Path) -> SegmentNet:
 
 
 def export_onnx(net: SegmentNet, path: Path, how: Grouping | None = None) -> Path:
-    """Write ``path``: inputs ``image``, ``limits``, ``centre``; outputs ``labels``, ``probability``.
+    """Write ``path``: ``image``, ``limits``, ``centre`` to ``labels`` and ``probability``.
 
     As of `CountsToLabels`; height and width are free multiples of 16. The weights are inside the
     file.
