@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from models.result import ImageContext
 from models.tasks.measure import measure
+from models.tasks.measure_more import measure_more
 
 SIDE_PX: Final = 2048
 CASES: Final = ((1000, 3.0), (4000, None))
@@ -41,6 +42,12 @@ SAME: Final = {
     "eccentricity": "eccentricity",
 }
 """Column of ours -> column of the peer."""
+MORE: Final = {
+    "perimeter_px": "perimeter",
+    "min_intensity": "intensity_min",
+    "std_intensity": "intensity_std",
+}
+"""The same for what `measure_more` adds."""
 TOLERANCE: Final = 1e-3
 """Relative; ours are kept as float32."""
 
@@ -71,7 +78,38 @@ def run(*, quick: bool = False) -> list[Row]:
             "unit": "ms", "ratio": took[1] / took[0],
         }  # fmt: skip
         rows.append(row if bar is None else {**row, "bar": bar})
+        rows.append(_more(head, peer, labels, pixels, count, bar, 1 if quick else 5))
     return rows
+
+
+def _more(
+    head: Row, peer: str, labels: NDArray[np.int32], pixels: NDArray[np.uint16], count: int,
+    bar: float | None, rounds: int,
+) -> Row:  # fmt: skip
+    """Every column of both together; ours count roughness and neighbours as well."""
+    plain = _ours(labels, pixels)
+    names = (*dict.fromkeys(name.split("-")[0] for name in SAME.values()), *MORE.values())
+    regionprops_table = import_module("skimage.measure").regionprops_table
+
+    def ours() -> NDArray[np.void]:
+        return measure_more(labels, pixels, plain())
+
+    def theirs() -> Any:
+        return regionprops_table(labels, pixels, properties=names)
+
+    mine, other = ours(), theirs()
+    for name, peer_name in MORE.items():
+        difference = np.abs(mine[name] - other[peer_name])
+        if (difference > TOLERANCE * np.maximum(1, np.abs(other[peer_name]))).any():
+            raise NotTheSame(f"{name} differs from {peer_name} by up to {difference.max():.3g}")
+    took = _take_turns(ours, theirs, rounds)
+    row = {
+        **head, "case": f"{SIDE_PX}x{SIDE_PX} uint16, {count} objects, texture and neighbours too",
+        "ours": "measure and measure_more, 1 thread", "value_ours": 1e3 * took[0],
+        "peer": f"{peer}, without roughness and neighbours", "value_peer": 1e3 * took[1],
+        "unit": "ms", "ratio": took[1] / took[0],
+    }  # fmt: skip
+    return row if bar is None else {**row, "bar": bar}
 
 
 def drawn_ellipses(side: int, count: int) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:

@@ -11,17 +11,32 @@ from numpy.typing import NDArray
 
 from live.journal_reader import JournalReader
 from live.lineage import SPOT_DTYPE, TAKEN, Lineages, lineages_of
-from live.recorderrors import RecorderError
+from live.lineagepicture import draw_lineage
+from live.recorderrors import JournalError, RecorderError
 from live.runfolder import RunFolder
 from live.tracksout import GEFF_NAME, write_geff, write_trackmate
 
+LINEAGES_NAME: Final = "lineages.png"
+MOST_AT_END: Final = 100_000
+"""Objects of a run whose tracks are written at its end: they take a second or two."""
 _ROWS_AT_ONCE: Final = 50_000
 
 
-def export_tracks(folder: RunFolder, *, trackmate: bool = False) -> list[Path]:
+def export_tracks(
+    folder: RunFolder, *, trackmate: bool = False, picture: bool = False
+) -> list[Path]:
     """Write ``tracks.geff`` beside the journal, and the CSV files that TrackMate writes.
 
     Nothing is written for a run without tracks. Needs some 80 bytes of memory an object.
+
+    Parameters
+    ----------
+    folder
+        The run, which is over or was killed.
+    trackmate
+        Also write the CSV files.
+    picture
+        Also draw the family trees as ``lineages.png``.
 
     Returns
     -------
@@ -40,13 +55,39 @@ def export_tracks(folder: RunFolder, *, trackmate: bool = False) -> list[Path]:
         return []
     stores = folder.stores()
     labels = folder.labels(stores[0]) if len(stores) == 1 else None
-    target = folder.path / GEFF_NAME
+    made = [folder.path / GEFF_NAME]
     try:
-        write_geff(target, lineages, labels=labels if labels and labels.is_dir() else None)
-        made = write_trackmate(folder.path, lineages) if trackmate else []
+        write_geff(made[0], lineages, labels=labels if labels and labels.is_dir() else None)
+        made += write_trackmate(folder.path, lineages) if trackmate else []
+        if picture:
+            made.append(folder.path / LINEAGES_NAME)
+            draw_lineage(lineages, folder.path.name).save(made[-1])
     except (OSError, ValueError) as error:
         raise RecorderError(f"cannot write the tracks of {folder.path}: {error}") from error
-    return [target, *made]
+    return made
+
+
+def export_cheap(folder: RunFolder) -> tuple[str, ...]:
+    """At the end of a run: tracks and picture, unless so many that it would take long.
+
+    Returns
+    -------
+    tuple[str, ...]
+        A sentence for people where nothing was written though something could have been.
+    """
+    with JournalReader(folder.journal) as journal:
+        count = journal.count("objects")
+    if count > MOST_AT_END:
+        return (
+            f"{count} objects: their tracks are not written yet; `parfocal report "
+            f"{folder.path}` does it",
+        )
+    try:
+        export_tracks(folder, picture=True)
+    except (RecorderError, JournalError) as error:
+        # the run is whole without them, and they can be written from it at any time
+        return (f"the tracks were not written: {error}",)
+    return ()
 
 
 def lineages_of_run(folder: RunFolder) -> Lineages:

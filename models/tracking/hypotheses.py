@@ -35,11 +35,15 @@ class Scene:
     """(n,)"""
     on_new_ground: NDArray[np.bool_]
     """(n,) where the frame before did not look."""
+    unseen: Reals
+    """(n,) usual intervals since it was last looked at there; inf for never."""
 
     def birth(self, habits: Habits) -> Reals:
         """Price (n,) of an object from nowhere."""
         births = np.where(self.at_border, habits.edge_births, habits.births)
-        return -np.log(np.where(self.on_new_ground, NEW_GROUND, births))
+        # the longer nobody looked, the more may have come; where nobody ever did, nearly all did
+        come = np.minimum(births * np.maximum(self.unseen, 1.0), NEW_GROUND)
+        return -np.log(np.where(self.on_new_ground, come, births))
 
 
 def priced(

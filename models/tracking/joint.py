@@ -17,15 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.tracking.assign import assign, groups
+from models.tracking.bidding import Offers
 from models.tracking.bodies import Ints, Reals
+from models.tracking.exact import MOST_TRACKS, decide
 
-ROUNDS = 40
+ROUNDS = 24
 """Exchanges of prices at most, before the surest are fixed and the others go on."""
 SURELY = 0.9
 """A decision less likely than this is doubtful."""
 DAMPING = 0.5
 """Part of the old price that is kept: groups that disagree would swing for ever."""
-_SETTLED = 2
+_LOOK = 4
+"""Exchanges after which it is looked at who has settled."""
+_FEWER = 0.8
+"""Where more than this part goes on, leaving the others out would save nothing."""
 _PIECES = 4
 _WORTH = 0.02
 """A piece that fixes a smaller part than this promises nothing of the next."""
@@ -48,6 +53,10 @@ class Choices:
     """(m, k) slots that have a price, alone or in a pair."""
     splits: NDArray[np.bool_]
     """(m,) tracks that may divide."""
+
+    def offers(self) -> Offers:
+        """The prices as `Offers` has them, a copy."""
+        return Offers.of(self.one, self.two, self.end)
 
     def of(self, rows: Ints) -> Choices:
         """Those of some tracks, a copy."""
@@ -123,6 +132,21 @@ def settle(choices: Choices, birth: Reals) -> Settled:
     return links
 
 
+def total_price(choices: Choices, links: Settled, birth: Reals) -> float:
+    """What these links cost: tracks that go on, divide and end, and objects that are new."""
+    total = float(choices.end[links.first < 0].sum())
+    owned = np.zeros(len(birth), dtype=bool)
+    for which in (links.first, links.second):
+        owned[which[which >= 0]] = True
+    total += float(birth[~owned].sum())
+    rows = np.flatnonzero(links.first >= 0)
+    one = (choices.obj[rows] == links.first[rows, None]).argmax(axis=1)
+    two = (choices.obj[rows] == links.second[rows, None]).argmax(axis=1)
+    split = links.second[rows] >= 0
+    cost = np.where(split, choices.two[rows, one, two], choices.one[rows, one])
+    return total + float(cost.sum())
+
+
 def _settle_groups(choices: Choices, birth: Reals, links: Settled, rows: Ints) -> None:
     """Let each of these tracks take what is best for it, then settle the groups that quarrel.
 
@@ -130,7 +154,7 @@ def _settle_groups(choices: Choices, birth: Reals, links: Settled, rows: Ints) -
     """
     n = len(birth)
     ask = birth[choices.obj]
-    _, want = _bids(choices, ask)
+    _, want = choices.offers().bids(np.ascontiguousarray(ask.T))
     wanted = np.zeros(n, dtype=np.intp)
     for which, slot in zip((links.first, links.second), want, strict=True):
         has = np.flatnonzero(slot >= 0)
@@ -174,6 +198,9 @@ def _settle_rest(choices: Choices, birth: Reals, links: Settled, rows: Ints) -> 
         rows, reward, choices = rows[~sure], reward[~sure], choices.of(np.flatnonzero(~sure))
         if len(rows) == 0:
             return
+        rows, reward, choices = _decide_small(choices, birth, reward, free, links, rows)
+        if len(rows) == 0:
+            return
         if np.count_nonzero(sure) < _WORTH * len(sure):
             break
     at, slot = np.nonzero(np.isfinite(choices.one) & free[choices.obj] & (choices.obj >= 0))
@@ -181,9 +208,39 @@ def _settle_rest(choices: Choices, birth: Reals, links: Settled, rows: Ints) -> 
     links.first[rows] = taken
 
 
+def _decide_small(
+    choices: Choices,
+    birth: Reals,
+    reward: Reals,
+    free: NDArray[np.bool_],
+    links: Settled,
+    rows: Ints,
+) -> tuple[Ints, Reals, Choices]:
+    """Decide groups of a few tracks exactly; what is left of rows, rewards and choices."""
+    gone = ~free[choices.obj]
+    choices.one[gone] = np.inf
+    choices.two[gone] = np.inf
+    choices.two.transpose(0, 2, 1)[gone] = np.inf
+    choices.usable[gone] = False
+    track, slot = np.nonzero(choices.usable)
+    piece = np.arange(len(rows))
+    piece[track] = groups(track, choices.obj[track, slot], len(rows), len(birth))
+    _, which, size = np.unique(piece, return_inverse=True, return_counts=True)
+    small = size[which] <= MOST_TRACKS
+    for number in np.unique(which[small]).tolist():
+        at = np.flatnonzero(which == number)
+        part = choices.of(at)
+        first, second = decide(part.obj, part.one, part.two, part.end, birth)
+        links.first[rows[at]], links.second[rows[at]] = first, second
+        for taken in (first, second):
+            free[taken[taken >= 0]] = False
+    left = np.flatnonzero(~small)
+    return rows[left], reward[left], choices.of(left)
+
+
 def _likely(choices: Choices, birth: Reals, ask: Reals) -> tuple[Reals, Reals, Reals]:
     """How likely tracks divide and end and objects are new, from the prices at the end."""
-    bids, _ = _bids(choices, ask)
+    bids = choices.offers().bids(np.ascontiguousarray(ask.T))[0].T
     one = np.exp(-np.clip(choices.one - ask, -_LARGE, _LARGE)).sum(axis=1)
     pair = choices.two - ask[:, None, :] - ask[:, :, None]
     two = np.exp(-np.clip(pair, -_LARGE, _LARGE)).sum(axis=(1, 2)) / 2 * choices.splits
@@ -197,27 +254,30 @@ def _likely(choices: Choices, birth: Reals, ask: Reals) -> tuple[Reals, Reals, R
 
 
 def _exchange(
-    choices: Choices, birth: Reals, ask: Reals
+    choices: Choices, birth: Reals, ask: Reals, rounds: int = ROUNDS
 ) -> tuple[tuple[Ints, Ints], NDArray[np.bool_], Reals]:
-    """Slots that each track wants, whether all its objects agree, and the last prices."""
-    m, k = choices.obj.shape
+    """Slots that each track wants, whether all its objects agree, and the last prices.
+
+    Groups that have settled are left alone while the others go on.
+    """
+    m = len(choices.obj)
     track, slot = np.nonzero(choices.usable)
     obj = choices.obj[track, slot]
     order = np.argsort(obj, kind="stable")
     track, slot, obj = track[order], slot[order], obj[order]
+    last = (np.full(m, -1, dtype=np.intp),) * 2
     if len(obj) == 0:
-        none = np.full(m, -1, dtype=np.intp)
-        return (none, none), np.ones(m, dtype=bool), ask
+        return last, np.ones(m, dtype=bool), ask
     start = np.flatnonzero(np.concatenate(([True], obj[1:] != obj[:-1])))
     group = np.repeat(np.arange(len(start)), np.diff(np.concatenate((start, [len(obj)]))))
     most = birth[obj]
-    edge = np.full((m, k), -1, dtype=np.intp)
+    edge = np.full(choices.obj.shape, -1, dtype=np.intp)
     edge[track, slot] = np.arange(len(obj))
-    last = (np.full(m, -1, dtype=np.intp),) * 2
-    same = 0
-    for _ in range(ROUNDS):
-        bids, want = _bids(choices, ask)
-        bid = bids[track, slot]
+    offers, asked = choices.offers(), np.ascontiguousarray(ask.T)
+    settled = np.zeros(m, dtype=bool)
+    for done in range(1, rounds + 1):
+        bids, want = offers.bids(asked)
+        bid = bids[slot, track]
         low = np.minimum.reduceat(bid, start)
         at_low = bid <= low[group]
         # of equal bids the first one counts, so that two never both pay the lower price
@@ -225,47 +285,31 @@ def _exchange(
         np.minimum.at(best, group[at_low], np.flatnonzero(at_low))
         others = bid.copy()
         others[best] = np.inf
-        next_low = np.minimum.reduceat(others, start)
         other = low[group]
-        other[best] = next_low
-        new = np.minimum(most, other)
-        ask[track, slot] += (1 - DAMPING) * (new - ask[track, slot])
-        same = same + 1 if all(map(np.array_equal, want, last)) else 0
+        other[best] = np.minimum.reduceat(others, start)
+        asked[slot, track] += (1 - DAMPING) * (np.minimum(most, other) - asked[slot, track])
+        same = (want[0] == last[0]) & (want[1] == last[1])
         last = want
-        if same >= _SETTLED and _agreed(want, edge, best, group, bid, most).all():
+        if done % _LOOK and done < rounds:
+            continue
+        settled = same & _agreed(want, edge, best, group, bid, most)
+        if settled.all() or done == rounds:
             break
-    agreed = _agreed(last, edge, best, group, bid, most)
-    return last, agreed, ask
-
-
-def _bids(choices: Choices, ask: Reals) -> tuple[Reals, tuple[Ints, Ints]]:
-    """What having each object costs a track beyond not having it, and the slots it wants most."""
-    m, k = choices.obj.shape
-    rows, slots = np.arange(m), np.arange(k)
-    # with what the other daughter earns, without what this one earns
-    pair = choices.two - ask[:, None, :]
-    partner = pair.argmin(axis=2)
-    least = pair[rows[:, None], slots, partner]
-    first = least - ask
-    single = choices.one - ask
-    having = np.minimum(choices.one, least)
-    # the best pair of each slot, and its best without the partner
-    pair[rows[:, None], slots, partner] = np.inf
-    runner = pair.min(axis=2) - ask
-    # the best hypothesis that leaves out slot i, for each i
-    leaves = slots == partner[:, :, None]
-    rest = np.where(leaves, runner[:, :, None], first[:, :, None])
-    rest = np.minimum(rest, single[:, :, None])
-    rest[:, slots, slots] = np.inf
-    lacking = np.minimum(rest.min(axis=1), choices.end[:, None])
-    total = having - ask
-    top = total.argmin(axis=1)
-    none = total[rows, top] >= choices.end
-    double = ~none & (first[rows, top] < single[rows, top])
-    mate = np.where(double, partner[rows, top], -1)
-    top = np.where(none, -1, top)
-    low, high = np.minimum(top, mate), np.maximum(top, mate)
-    return having - lacking, (np.where(double, low, top), np.where(double, high, -1))
+        piece = np.zeros(m, dtype=np.intp)
+        piece[track] = groups(track, obj, m, len(birth))
+        restless = np.zeros(m + len(birth), dtype=bool)
+        restless[piece[~settled]] = True
+        rest = np.flatnonzero(restless[piece])
+        if len(rest) > _FEWER * m:
+            continue
+        ask = np.ascontiguousarray(asked.T)
+        inner, settled[rest], ask[rest] = _exchange(
+            choices.of(rest), birth, ask[rest], rounds - done
+        )
+        for all_of, some in zip(last, inner, strict=True):
+            all_of[rest] = some
+        return last, settled, ask
+    return last, settled, np.ascontiguousarray(asked.T)
 
 
 def _agreed(

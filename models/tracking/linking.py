@@ -15,7 +15,8 @@ from models.tracking.bodies import Bodies, Ints, Reals, middle
 from models.tracking.candidates import near_pairs
 from models.tracking.costs import Habits
 from models.tracking.hypotheses import Scene, choices_of, priced
-from models.tracking.joint import Settled, settle
+from models.tracking.joint import Settled, settle, total_price
+from models.tracking.jump import RARE, UPSET, jump_of
 from models.tracking.motion import common_motion, sure_pairs
 from models.tracking.tracks import Tracked
 from models.tracking.usual import habits_now
@@ -29,6 +30,8 @@ _STILL = 0.05
 """A common motion below this part of the gate is not worth another round."""
 DOUBTFUL = 0.02
 """Part of the tracks that must be doubtful for that: one in a crowd learns little from others."""
+FRESH = 1.5
+"""Usual intervals since a track was seen, up to which its end is a sign that something is wrong."""
 _AGAIN = 2
 """Times that what is doubtful is decided anew."""
 
@@ -42,6 +45,36 @@ def link(
     -------
     The links, and how many candidates were passed over on crowded spots.
     """
+    home = tracked.expected.place
+    links, over, total = _decided(tracked, scene, habits, settings)
+    fresh = (tracked.missed == 0) & (tracked.steps < FRESH)
+    if np.count_nonzero(fresh & (links.first < 0)) <= UPSET * np.count_nonzero(fresh):
+        return links, over
+    before = replace(tracked.expected, place=home)
+    moved = jump_of(before, scene.found, np.flatnonzero(fresh), _half_field(scene))
+    if moved is None:
+        return links, over
+    stayed = tracked.expected.place
+    tracked.expected.place = home + moved
+    other, other_over, other_total = _decided(tracked, scene, habits, settings)
+    if other_total + RARE < total:
+        return other, other_over
+    tracked.expected.place = stayed
+    return links, over
+
+
+def _half_field(scene: Scene) -> tuple[float, float]:
+    """Half the height and width of the image, or of what its points span."""
+    if scene.labels is not None:
+        return scene.labels.shape[0] / 2, scene.labels.shape[1] / 2
+    height, width = np.ptp(scene.found.place, axis=0) if len(scene.found) else (0.0, 0.0)
+    return float(height) / 2, float(width) / 2
+
+
+def _decided(
+    tracked: Tracked, scene: Scene, habits: Habits, settings: TrackSettings
+) -> tuple[Settled, int, float]:
+    """Links from where the tracks are expected, candidates passed over, and the total price."""
     expected, found = tracked.expected, scene.found
     m = len(expected)
     gate = settings.gate_diameters * 2 * expected.radius
@@ -59,7 +92,9 @@ def link(
         expected.place = expected.place + flow
         cover, cost = priced(track, obj, tracked, scene, habits)
     choices = choices_of(track, obj, cover, cost, tracked, scene, habits, settings.divisions)
-    links = settle(choices, scene.birth(habits))
+    birth = scene.birth(habits)
+    links = settle(choices, birth)
+    total = total_price(choices, links, birth)
     rows = np.flatnonzero(~links.plain)
     for _ in range(_AGAIN if links.doubtful > DOUBTFUL else 0):
         flow = _flow(links, home, found, usual)
@@ -72,7 +107,7 @@ def link(
         cover, cost = priced(at, to, part, scene, habits)
         choices = choices_of(at, to, cover, cost, part, scene, habits, settings.divisions)
         links.put(rows, settle(choices, scene.birth(habits)))
-    return links, over
+    return links, over, total
 
 
 def _within(rows: Ints, track: Ints, obj: Ints, links: Settled, m: int) -> tuple[Ints, Ints]:

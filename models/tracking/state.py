@@ -12,8 +12,9 @@ from models.errors import PipelineError
 from models.tracking.bodies import PROBES
 from models.tracking.costs import Habits
 from models.tracking.fates import Odds
+from models.tracking.visits import Visit
 
-VERSION = 3
+VERSION = 4
 
 TRACK_DTYPE = np.dtype(
     [
@@ -28,6 +29,7 @@ TRACK_DTYPE = np.dtype(
         ("shaped", np.bool_),
         ("sized", np.bool_),
         ("area", np.float64),  # world units squared
+        ("born", np.float64),  # the area when it was first found
         ("probes", np.float32, (PROBES, 2)),  # world offsets from the place, or AWAY
     ]
 )
@@ -71,6 +73,8 @@ class Memory(msgspec.Struct):
     """Median area of the last frame's objects, world units squared; 0 where none is known."""
     shown: tuple[tuple[float, float], tuple[float, float]] | None = None
     """Low and high corner (y, x) of what the last frame showed, in world units."""
+    visits: tuple[Visit, ...] = ()
+    """Fields that were shown lately, the newest last."""
     persistence: float = 0.0
     """How much of the last displacement is usually repeated, 0 to 1."""
 

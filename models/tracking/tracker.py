@@ -11,13 +11,23 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from models.result import ImageContext
 from models.settings import TrackSettings
 from models.tracking import state
-from models.tracking.bodies import AWAY, Bodies, Reals, bodies_from_objects, middle, probes_of
+from models.tracking.bodies import (
+    AWAY,
+    Bodies,
+    Ints,
+    Reals,
+    bodies_from_objects,
+    middle,
+    probes_of,
+)
+from models.tracking.costs import Habits
 from models.tracking.fates import Fates, foresee
 from models.tracking.hypotheses import Scene
 from models.tracking.joint import Settled
@@ -25,6 +35,7 @@ from models.tracking.learning import Grounds, learn
 from models.tracking.linking import link
 from models.tracking.tracks import Tracked
 from models.tracking.view import Field, View
+from models.tracking.visits import clock_since, remembered
 
 Table = NDArray[np.void]
 Labels = NDArray[np.integer[Any]]
@@ -39,6 +50,34 @@ class TrackUpdate:
     age_frames: NDArray[np.int32]
     divided: NDArray[np.bool_]
     speed_px: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposal:
+    """What one frame means to a tracker, decided but not yet remembered.
+
+    Tracks are rows (m,) of ``tracks``, objects rows (n,) of the table in the order ``order``.
+    """
+
+    memory: state.Memory
+    tracks: Table
+    view: View
+    order: Ints
+    """(n,) row of the object table that each object here is."""
+    tracked: Tracked
+    scene: Scene
+    habits: Habits
+    links: Settled
+    grounds: Grounds
+    last: Reals
+    """(m, 2) where the tracks were seen, y, x of this image."""
+    waited: Reals
+    """(m,) the clock since."""
+    in_view: NDArray[np.bool_]
+    """(m,)"""
+    corners: Reals
+    """(2, 2) of the image."""
+    passed_over: int
 
 
 class Tracker:
@@ -66,12 +105,15 @@ class Tracker:
             When and where the image was taken; with ``px_to_um`` tracks live on the stage, so a
             stage move loses none that stays in view.
         """
+        return self.accept(self.propose(objects, labels, context))
+
+    def propose(self, objects: Table, labels: Labels | None, context: ImageContext) -> Proposal:
+        """What `update` would decide of these objects; nothing is remembered yet."""
         view = View(context)
         # ids must not depend on how a segmentation happens to number its objects
         order = np.lexsort((objects["area_px"], objects["x_px"], objects["y_px"]))
         table = objects[order]
-        self._start(context, view)
-        tracks, memory = self._tracks, self._memory
+        memory, tracks = self._start(context, view)
         waited = memory.clock - tracks["clock"]
         steps = np.clip(waited / memory.revisit, 0.1, 4.0)
         found = bodies_from_objects(table)
@@ -80,8 +122,9 @@ class Tracker:
             whole = _whole(table, labels.shape)
             found.sized &= whole
             found.shaped &= whole
-        expected, last = self._expect(view, steps)
-        field = Field(labels, expected, found, self._shown_before(view))
+        expected, last = _expect(memory, tracks, view, steps)
+        shown = None if memory.shown is None else view.to_image(np.array(memory.shown))
+        field = Field(labels, expected, found, shown)
         in_view = field.inside(expected.place)
         edge = field.at_border(expected), field.at_border(found)
         new = field.on_new_ground(expected), field.on_new_ground(found)
@@ -94,25 +137,43 @@ class Tracker:
             np.count_nonzero(probes[:, :, 0] != AWAY, axis=1).astype(np.float64),
             tracks["missed"],
             steps,
-            self._fates(edge[0]),
+            _fates(memory, tracks, edge[0]),
         )
-        scene = Scene(found, table["label"], labels, edge[1], new[1])
+        unseen = clock_since(memory.visits, memory.clock, view.to_world(found.place))
+        unseen /= max(memory.revisit, 1.0)
+        scene = Scene(found, table["label"], labels, edge[1], new[1], unseen)
         links, over = link(tracked, scene, habits, self._settings)
-        self.passed_over += over
         known = in_view & ~new[0], ~new[1]
         grounds = Grounds(
             known[0] & ~edge[0], known[1] & ~edge[1], known[0] & edge[0], known[1] & edge[1]
         )
+        return Proposal(
+            memory, tracks, view, order, tracked, scene, habits, links, grounds,
+            last, waited, in_view, field.corners(), over,
+        )  # fmt: skip
+
+    def accept(self, proposal: Proposal) -> TrackUpdate:
+        """Remember and publish the newest proposal."""
+        view, tracked, scene = proposal.view, proposal.tracked, proposal.scene
+        self._memory, self._tracks = proposal.memory, proposal.tracks
+        memory, tracks, found = self._memory, self._tracks, scene.found
+        self.passed_over += proposal.passed_over
         speed = view.vector_to_image(tracks["speed"])
-        learn(memory, links, tracked, found, last, speed, waited, grounds)
+        learn(
+            memory, proposal.links, tracked, found, proposal.last, speed, proposal.waited,
+            proposal.grounds,
+        )  # fmt: skip
         if found.sized.any():
             memory.usual_area = middle(found.area[found.sized]) * view.scale
-        (y0, x0), (y1, x1) = view.to_world(field.corners()).tolist()
+        (y0, x0), (y1, x1) = view.to_world(proposal.corners).tolist()
         memory.shown = ((y0, x0), (y1, x1))
-        probes = probes_of(found, labels, table["label"])
-        update = self._publish(links, found, last, probes, view, steps, in_view)
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
+        memory.visits = remembered(memory.visits, memory.clock, *memory.shown)
+        probes = probes_of(found, scene.labels, scene.values)
+        update = self._publish(
+            proposal.links, found, proposal.last, probes, view, tracked.steps, proposal.in_view
+        )
+        back = np.empty_like(proposal.order)
+        back[proposal.order] = np.arange(len(back))
         return TrackUpdate(*(getattr(update, one.name)[back] for one in fields(update)))
 
     def export_state(self) -> bytes:
@@ -123,46 +184,17 @@ class Tracker:
         """Go on from ``export_state`` of another tracker; raises ``PipelineError``."""
         self._memory, self._tracks = state.decode(saved, self._settings.max_tracks)
 
-    def _start(self, context: ImageContext, view: View) -> None:
-        memory = self._memory
+    def _start(self, context: ImageContext, view: View) -> tuple[state.Memory, Table]:
+        """Memory, a copy with its clock set on, and tracks that this image goes on from."""
+        memory, tracks = msgspec.structs.replace(self._memory), self._tracks
         if memory.frames and view.calibrated != memory.calibrated:
             # places in µm and in pixels cannot be compared: all start anew, under new ids
-            self._tracks = self._tracks[:0]
+            tracks = tracks[:0]
             memory.shown = None
+            memory.visits = ()
         memory.calibrated = view.calibrated
         memory.tick(context.seq, context.time_s)
-
-    def _shown_before(self, view: View) -> Reals | None:
-        """What the last frame showed, in the pixels of this one."""
-        shown = self._memory.shown
-        return None if shown is None else view.to_image(np.array(shown))
-
-    def _expect(self, view: View, steps: Reals) -> tuple[Bodies, Reals]:
-        """Tracks as they should look in this image, and where they were last seen in it."""
-        tracks = self._tracks
-        ahead = tracks["speed"] * (self._memory.persistence * np.minimum(steps, 2.0))[:, None]
-        expected = Bodies(
-            view.to_image(tracks["place"] + ahead),
-            view.spread_to_image(tracks["spread"]),
-            tracks["area"] / view.scale,
-            tracks["shaped"].copy(),
-            tracks["sized"].copy(),
-        )
-        return expected, view.to_image(tracks["place"])
-
-    def _fates(self, at_border: NDArray[np.bool_]) -> Fates:
-        tracks, memory = self._tracks, self._memory
-        end = np.where(at_border, memory.edge_ends, memory.ends)
-        return foresee(
-            memory.odds,
-            tracks["area"],
-            tracks["sized"],
-            memory.usual_area,
-            tracks["seen"],
-            tracks["daughter"],
-            memory.divisions,
-            end,
-        )
+        return memory, tracks
 
     def _publish(
         self,
@@ -205,6 +237,8 @@ class Tracker:
         new["spread"] = view.spread_to_world(found.spread)
         new["shaped"], new["sized"] = found.shaped, found.sized
         new["area"] = found.area * view.scale
+        new["born"] = new["area"]
+        new["born"][to] = tracks["born"][kept]
         new["probes"] = view.offsets_to_world(probes)
 
         lost = tracks[links.first < 0]
@@ -217,6 +251,33 @@ class Tracker:
         new = new[: self._settings.max_tracks]
         self._tracks = np.concatenate([new, lost]) if len(lost) else new
         return update
+
+
+def _expect(memory: state.Memory, tracks: Table, view: View, steps: Reals) -> tuple[Bodies, Reals]:
+    """Tracks as they should look in this image, and where they were last seen in it."""
+    ahead = tracks["speed"] * (memory.persistence * np.minimum(steps, 2.0))[:, None]
+    expected = Bodies(
+        view.to_image(tracks["place"] + ahead),
+        view.spread_to_image(tracks["spread"]),
+        tracks["area"] / view.scale,
+        tracks["shaped"].copy(),
+        tracks["sized"].copy(),
+    )
+    return expected, view.to_image(tracks["place"])
+
+
+def _fates(memory: state.Memory, tracks: Table, at_border: NDArray[np.bool_]) -> Fates:
+    end = np.where(at_border, memory.edge_ends, memory.ends)
+    return foresee(
+        memory.odds,
+        tracks["area"],
+        tracks["sized"],
+        memory.usual_area,
+        tracks["seen"],
+        tracks["daughter"],
+        memory.divisions,
+        end,
+    )
 
 
 def _whole(table: Table, shape: tuple[int, ...]) -> NDArray[np.bool_]:
