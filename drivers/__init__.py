@@ -13,6 +13,8 @@ if TYPE_CHECKING:
         CameraTimeout,
         FrameError,
         FramesLost,
+        LightSpent,
+        ProtectionError,
         RigError,
         ScopeError,
         SettingsError,
@@ -21,10 +23,14 @@ if TYPE_CHECKING:
     )
     from drivers.frame import Frame, FrameMeta
     from drivers.geometry import px_to_um, to_stage
+    from drivers.light import Light, LightMeter
+    from drivers.limits import LimitSettings
+    from drivers.motion import MotionSettings
     from drivers.opening import open_rig, rig_drivers
+    from drivers.protect import ProtectedRig
     from drivers.replay import EndOfData
     from drivers.replay_sources import Source, list_frames
-    from drivers.rig import HasTruth, ImageFormat, Rig, RigInfo, StageLimits, TrueDivision
+    from drivers.rig import HasTruth, ImageFormat, Rig, RigInfo, RigState, StageLimits, TrueDivision
     from drivers.ring import FrameRing, RingReader, SlotRef
     from drivers.settings import RigSettings, rig_settings
     from drivers.wire import FrameReceiver, FrameSender, Received
@@ -41,11 +47,19 @@ __all__ = [
     "FramesLost",
     "HasTruth",
     "ImageFormat",
+    "Light",
+    "LightMeter",
+    "LightSpent",
+    "LimitSettings",
+    "MotionSettings",
+    "ProtectedRig",
+    "ProtectionError",
     "Received",
     "Rig",
     "RigError",
     "RigInfo",
     "RigSettings",
+    "RigState",
     "RingReader",
     "ScopeError",
     "SettingsError",
@@ -64,16 +78,21 @@ __all__ = [
 ]
 
 _ERRORS = (
-    "CameraTimeout FrameError FramesLost RigError ScopeError SettingsError StaleSlot WireError"
+    "CameraTimeout FrameError FramesLost LightSpent ProtectionError RigError ScopeError "
+    "SettingsError StaleSlot WireError"
 )
 _HOMES = {
     "drivers.errors": _ERRORS,
     "drivers.frame": "Frame FrameMeta",
     "drivers.geometry": "px_to_um to_stage",
+    "drivers.light": "Light LightMeter",
+    "drivers.limits": "LimitSettings",
+    "drivers.motion": "MotionSettings",
     "drivers.opening": "open_rig rig_drivers",
+    "drivers.protect": "ProtectedRig",
     "drivers.replay": "EndOfData",
     "drivers.replay_sources": "Source list_frames",
-    "drivers.rig": "HasTruth ImageFormat Rig RigInfo StageLimits TrueDivision",
+    "drivers.rig": "HasTruth ImageFormat Rig RigInfo RigState StageLimits TrueDivision",
     "drivers.ring": "FrameRing RingReader SlotRef",
     "drivers.settings": "RigSettings rig_settings",
     "drivers.wire": "FrameReceiver FrameSender Received",

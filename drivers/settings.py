@@ -10,34 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from drivers.rig import StageLimits
+from drivers.limits import LimitSettings
+from drivers.motion import MotionSettings
 from drivers.simulated.settings import SimulatedSettings
-
-Range = tuple[float, float]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LimitSettings(_Strict):
-    """Where the hardware may go; each is checked before anything moves. Left out: no limit."""
-
-    x_um: Range | None = None
-    y_um: Range | None = None
-    z_um: Range | None = None
-    max_exposure_ms: float | None = Field(default=None, gt=0)
-
-    @field_validator("x_um", "y_um", "z_um")
-    @classmethod
-    def _ordered(cls, limit: Range | None) -> Range | None:
-        if limit is not None and not limit[0] < limit[1]:
-            raise ValueError(f"the lower limit comes first and is smaller, got {list(limit)}")
-        return limit
-
-    def limits(self) -> StageLimits:
-        """The same as the value that drivers work with."""
-        return StageLimits(self.x_um, self.y_um, self.z_um, self.max_exposure_ms)
 
 
 class _CoreSettings(_Strict):
@@ -46,8 +25,13 @@ class _CoreSettings(_Strict):
     startup: tuple[tuple[str, str, str], ...] = ()
     """Device properties set after the configuration was loaded: ``[device, property, value]``."""
     limits: LimitSettings = LimitSettings()
+    motion: MotionSettings = MotionSettings()
     ready_timeout_s: float = Field(default=10.0, gt=0)
     """How long devices may take to become ready."""
+
+    slm_affine: tuple[float, float, float, float, float, float] | None = None
+    """Camera pixels (x, y, 1) to those of the spatial light modulator, two rows of three: for
+    stimulation."""
 
     @field_validator("startup", mode="before")
     @classmethod
