@@ -8,22 +8,41 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from drivers import ImageFormat, RigError, RigInfo, SettingsError, open_rig
-from live.errors import ExitCode, Problem
-from live.planfacts import PlanFacts, plan_facts, plan_problems
+from drivers import (
+    ImageFormat,
+    LimitSettings,
+    ProtectedRig,
+    RigError,
+    RigInfo,
+    SettingsError,
+    open_rig,
+)
+from drivers.protect_checks import Present
+from live.checkactions import most_frames
+from live.checkdose import Foreseen, foresee
+from live.checkload import read_for_check
+from live.didyoumean import nearest
+from live.errors import ExitCode, Problem, SettingsProblems
+from live.planfacts import PlanFacts, plan_facts
+from live.plantimes import PointTimes, intervals, too_fast
 from live.settings import ExperimentSettings
+from live.startcheck import point_of, start_problems
 from live.yamlfile import KeyPath, YamlFile, key_text
 from models import load_pipeline
 from models.errors import ModelError
 
 LEAST_RING_FRAMES = 4
 _MB = 1_000_000
+_SHUTTER_STAYS = (
+    "autoshutter is off in the configuration: the shutter is closed at the start of a run and "
+    "nothing opens it again, so a light behind it stays dark; add 'Property,Core,AutoShutter,1'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +53,8 @@ class CheckReport:
     notes: tuple[str, ...] = ()
     """What is good to know and stops nobody."""
     hardware_failed: bool = False
+    summary: dict[str, Any] = field(default_factory=dict)
+    """What the plan comes to: ``frames``, ``duration_s``, ``data_mb``, ``light``, ``travel_mm``."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -52,7 +73,20 @@ class CheckReport:
                 for p in self.problems
             ],
             "notes": list(self.notes),
+            "summary": self.summary,
         }
+
+
+@dataclass(slots=True)
+class _Opened:
+    """What the rig said of itself; empty when it was not asked or did not open."""
+
+    info: RigInfo | None = None
+    image: ImageFormat | None = None
+    start: Present = field(default_factory=Present)
+    shutter_stays: bool = False
+    """The configuration has a shutter and autoshutter is off."""
+    failed: str = ""
 
 
 def check_experiment(
@@ -83,18 +117,16 @@ def check_experiment(
     found: list[tuple[KeyPath, str]] = []
     notes: list[str] = []
     facts = plan_facts(settings.plan)
-    info, image, failed = None, None, ""
-    if hardware:
-        try:
-            with open_rig(settings.rig) as rig:
-                info, image = rig.info, rig.image_format()
-        except (RigError, SettingsError) as error:
-            failed = str(error)
-            found.append((("rig",), failed))
+    opened = _open(settings, facts, hardware, found)
+    info, image = opened.info, opened.image
     if info is not None and image is not None:
         notes += _hardware_notes(info, image)
-    found += plan_problems(settings, facts, info)
+        notes += [_SHUTTER_STAYS] if opened.shutter_stays else []
+    point = point_of(settings, facts, opened.start)
+    found += too_fast(settings.plan, point, any(key == ("plan", "time_plan") for key, _ in found))
     found += list(_pipeline_problems(settings, image, notes))
+    light, over = _light(settings, facts, point, info, image)
+    found += over
     if image is not None:
         found += list(_size_problems(settings, facts, image, out or Path.cwd(), notes))
     if out is not None and out.is_dir() and any(out.iterdir()):
@@ -106,9 +138,56 @@ def check_experiment(
             message,
             source.line_of(key) if source else 0,
         )
-        for key, message in found
+        for key, message in dict.fromkeys(found)
     ]
-    return CheckReport(tuple(problems), tuple(notes), bool(failed))
+    summary = _summary(settings, facts, point, light, image)
+    return CheckReport(tuple(problems), tuple(notes), bool(opened.failed), summary)
+
+
+def check_file(
+    experiment: str | Path,
+    *,
+    rig: str | Path | None = None,
+    hardware: bool = True,
+    out: Path | None = None,
+) -> CheckReport:
+    """`check_experiment` of a file, or of a shipped experiment by name; reports what is unreadable.
+
+    Parts that cannot be read are reported and passed over, so that all is told at once.
+    """
+    try:
+        settings, source, wrong = read_for_check(experiment, rig)
+    except SettingsProblems as error:
+        return CheckReport(error.problems)
+    if settings is None:
+        return CheckReport(tuple(wrong))
+    report = check_experiment(settings, source=source, hardware=hardware, out=out)
+    problems = sorted([*wrong, *report.problems], key=lambda problem: problem.line)
+    return replace(report, problems=tuple(problems))
+
+
+def _open(
+    settings: ExperimentSettings,
+    facts: PlanFacts,
+    hardware: bool,
+    found: list[tuple[KeyPath, str]],
+) -> _Opened:
+    """Ask the rig, and hold plan and rules against it while it can be asked."""
+    if not hardware:
+        found += start_problems(settings, facts)
+        return _Opened()
+    limits = getattr(settings.rig, "limits", None)
+    if not isinstance(limits, LimitSettings):
+        limits = None
+    try:
+        with ProtectedRig(open_rig(settings.rig), limits) as rig:
+            found += start_problems(settings, facts, rig)
+            dark = rig.devices is not None and not rig.devices.auto_shutter
+            return _Opened(rig.info, rig.image_format(), rig.present, dark)
+    except (RigError, SettingsError) as error:
+        found.append((("rig",), str(error)))
+        found += start_problems(settings, facts)
+        return _Opened(failed=str(error))
 
 
 def _hardware_notes(info: RigInfo, image: ImageFormat) -> Iterator[str]:
@@ -130,10 +209,43 @@ def _pipeline_problems(
         with load_pipeline(settings.pipeline) as pipeline:
             engine = pipeline.warm_up(shape, dtype)
     except ModelError as error:
-        yield ("pipeline",), str(error)
+        yield _model_key(settings, str(error)), str(error)
         return
     parts = (engine.name, engine.precision, engine.device, engine.model)
     notes.append(f"pipeline {settings.pipeline.name}: {' · '.join(filter(None, parts))}")
+
+
+def _model_key(settings: ExperimentSettings, sentence: str) -> KeyPath:
+    """The stage whose model the sentence speaks of, else the pipeline."""
+    for stage in ("segment", "classify", "denoise"):
+        model = getattr(getattr(settings.pipeline, stage, None), "model", None)
+        if isinstance(model, str) and model in sentence:
+            return ("pipeline", stage, "model")
+    return ("pipeline",)
+
+
+def _light(
+    settings: ExperimentSettings,
+    facts: PlanFacts,
+    point: PointTimes,
+    info: RigInfo | None,
+    image: ImageFormat | None,
+) -> tuple[Foreseen | None, list[tuple[KeyPath, str]]]:
+    """Light of the plan; none for recorded data."""
+    recorded = info is not None and info.frame_count is not None
+    if recorded or getattr(settings.rig, "driver", "") == "replay":
+        return None, []
+    light = settings.light
+    problems: list[tuple[KeyPath, str]] = []
+    known = info.presets.get(info.channel_group, ()) if info is not None else ()
+    for preset in light.power:
+        if known and preset not in known and (meant := nearest(preset, known)):
+            hint = f"no preset '{preset}' on this rig; did you mean '{meant}'?"
+            problems.append((("light", "power", preset), hint))
+    points = max(1, facts.frames // max(1, len(facts.events)))
+    found, over = foresee(light, point.stands, points, image)
+    # A plan without an end passes every cap some day, and ends there.
+    return found, problems if settings.open_ended else [*problems, *over]
 
 
 def _size_problems(
@@ -143,7 +255,7 @@ def _size_problems(
     out: Path,
     notes: list[str],
 ) -> Iterator[tuple[KeyPath, str]]:
-    frame_mb = image.height * image.width * np.dtype(image.dtype).itemsize / _MB
+    frame_mb = _frame_mb(image)
     ring_mb = settings.inference.ring_mb
     if ring_mb < LEAST_RING_FRAMES * frame_mb:
         least = int(LEAST_RING_FRAMES * frame_mb) + 1
@@ -152,7 +264,7 @@ def _size_problems(
             f"{ring_mb} MB hold fewer than {LEAST_RING_FRAMES} frames of {frame_mb:.1f} MB; "
             f"give {least} or more",
         )
-    bursts = sum(rule.max_firings * rule.then.frames for rule in settings.rules)
+    bursts = most_frames(settings)
     need_mb = (facts.frames + bursts) * frame_mb
     free_mb = shutil.disk_usage(_existing(out)).free / _MB
     reserve_mb = settings.record.reserve_mb
@@ -166,12 +278,48 @@ def _size_problems(
             f"{free_mb:.0f} MB are free in {out}, which is less than the reserve of {reserve_mb}; "
             "free some space or choose another --out",
         )
-    elif free_mb - reserve_mb < need_mb:
+    elif free_mb - reserve_mb < need_mb and not settings.open_ended:
         yield (
             ("plan",),
             f"may need {need_mb / 1000:.1f} GB, {(free_mb - reserve_mb) / 1000:.1f} GB are free "
             f"above the reserve in {out}; shorten it or choose another --out",
         )
+
+
+def _summary(
+    settings: ExperimentSettings,
+    facts: PlanFacts,
+    point: PointTimes,
+    light: Foreseen | None,
+    image: ImageFormat | None,
+) -> dict[str, Any]:
+    phases = intervals(settings.plan) or [(0.0, 1)]
+    points = sum(count for _, count in phases)
+    seconds = sum((count - 1) * max(step, point.seconds) for step, count in phases) + point.seconds
+    found: dict[str, Any] = {
+        "open_ended": settings.open_ended,
+        "frames": facts.frames,
+        "frames_of_rules_at_most": most_frames(settings),
+        "time_points": points,
+        "duration_s": round(seconds, 3),
+        "time_point_s": round(point.seconds, 6),
+        "travel_mm": round(point.travel_um * points / 1e3, 3),
+    }
+    if image is not None:
+        found["data_mb"] = round(facts.frames * _frame_mb(image), 1)
+    if light is not None:
+        found["light"] = {
+            "unit": settings.light.dose_unit,
+            "total": light.total,
+            "light_s": light.light_s,
+            "max_position": light.greatest,
+            "positions": [{"x_um": x, "y_um": y, "dose": dose} for x, y, dose in light.places],
+        }
+    return found
+
+
+def _frame_mb(image: ImageFormat) -> float:
+    return image.height * image.width * np.dtype(image.dtype).itemsize / _MB
 
 
 def _existing(folder: Path) -> Path:

@@ -1,7 +1,4 @@
-"""What a plan asks for, and whether a given rig and pipeline can do it.
-
-Pure, but for the classifier's card, which is read where a rule asks for a class.
-"""
+"""What a plan asks for, and whether a given rig and pipeline can do it."""
 
 from __future__ import annotations
 
@@ -12,11 +9,10 @@ from itertools import islice
 import useq
 
 from drivers.rig import RigInfo, StageLimits
-from live.classnames import classes_of
+from live.checkrules import rule_problems
 from live.didyoumean import suggestion
-from live.settings import ExperimentSettings, RuleSettings
+from live.settings import ExperimentSettings
 from live.yamlfile import KeyPath
-from models import PipelineSettings
 
 _MOST_EVENTS = 100_000
 
@@ -76,16 +72,19 @@ def plan_problems(
         found.append((("plan",), "takes no frame; give at least channels or a time_plan"))
     limits = getattr(settings.rig, "limits", None)
     if limits is not None:
-        found += _outside(facts, limits if isinstance(limits, StageLimits) else limits.limits())
+        bounds = limits if isinstance(limits, StageLimits) else limits.limits()
+        found += _outside(settings.plan, facts, bounds)
     if info is not None and info.presets:
         found += _preset_problems(settings.plan, facts, info)
     found += _not_carried_out(settings.plan)
     found += _too_fast(facts)
-    found += _rule_problems(settings)
+    found += rule_problems(settings)
     return list(dict.fromkeys(found))
 
 
-def _outside(facts: PlanFacts, limits: StageLimits) -> Iterator[tuple[KeyPath, str]]:
+def _outside(
+    plan: useq.MDASequence, facts: PlanFacts, limits: StageLimits
+) -> Iterator[tuple[KeyPath, str]]:
     for event in facts.events:
         for axis, value, limit in (
             ("x", event.x_pos, limits.x_um),
@@ -93,15 +92,32 @@ def _outside(facts: PlanFacts, limits: StageLimits) -> Iterator[tuple[KeyPath, s
             ("z", event.z_pos, limits.z_um),
         ):
             if value is not None and limit is not None and not limit[0] <= value <= limit[1]:
+                key = key_of(plan, event, "z" if axis == "z" and plan.z_plan else "p")
                 yield (
-                    ("plan",),
+                    key,
                     f"goes to {axis} = {value:g} µm, the rig's limits are {limit[0]:g} to "
-                    f"{limit[1]:g}",
+                    f"{limit[1]:g}; stay within, or widen limits.{axis}_um of the rig",
                 )
         most = limits.max_exposure_ms
         if most is not None and (event.exposure or 0) > most:
             name = event.channel.config if event.channel else "a frame"
-            yield ("plan",), f"exposes {name} for {event.exposure:g} ms, the rig allows {most:g}"
+            yield (
+                key_of(plan, event, "c"),
+                f"exposes {name} for {event.exposure:g} ms, the rig allows {most:g}; expose "
+                "shorter, or raise limits.max_exposure_ms of the rig",
+            )
+
+
+def key_of(plan: useq.MDASequence, event: useq.MDAEvent, axis: str = "p") -> KeyPath:
+    """Where in the file an event of a plan comes from: its position, channel or z plan."""
+    number = event.index.get(axis)
+    if axis == "c" and number is not None and number < len(plan.channels):
+        return ("plan", "channels", number)
+    if axis == "p" and number is not None and number < len(plan.stage_positions):
+        return ("plan", "stage_positions", number)
+    if axis == "z" and plan.z_plan is not None:
+        return ("plan", "z_plan")
+    return ("plan",)
 
 
 def _preset_problems(
@@ -155,39 +171,4 @@ def _too_fast(facts: PlanFacts) -> Iterator[tuple[KeyPath, str]]:
             ("plan", "time_plan"),
             f"the exposures of one time point add up to {facts.exposures_ms:g} ms, but time "
             f"points are {interval_ms:g} ms apart",
-        )
-
-
-def _rule_problems(settings: ExperimentSettings) -> Iterator[tuple[KeyPath, str]]:
-    pipeline = settings.pipeline
-    follows = pipeline.segment is not None and pipeline.track is not None
-    for index, rule in enumerate(settings.rules):
-        if not follows:
-            yield (
-                ("rules", index, "when"),
-                f"'{rule.when}' needs objects that are followed, which pipeline "
-                f"'{pipeline.name}' does not do; choose another or leave the rule out",
-            )
-        yield from _class_problems(pipeline, rule, ("rules", index))
-
-
-def _class_problems(
-    pipeline: PipelineSettings, rule: RuleSettings, key: KeyPath
-) -> Iterator[tuple[KeyPath, str]]:
-    if rule.of_class is not None:
-        classes = classes_of(pipeline)
-        if classes == ():
-            yield (
-                (*key, "of_class"),
-                f"'{rule.of_class}' is a class, but pipeline '{pipeline.name}' tells none apart; "
-                "choose one with `classify`, or leave this out",
-            )
-        elif classes is not None and rule.of_class not in classes:
-            hint = suggestion(rule.of_class, classes)
-            yield (*key, "of_class"), f"no class '{rule.of_class}' in the pipeline; {hint}"
-    if rule.max_uncertainty is not None and pipeline.trust is None:
-        yield (
-            (*key, "max_uncertainty"),
-            f"pipeline '{pipeline.name}' checks no uncertainty; choose one with `trust`, or leave "
-            "this out",
         )
