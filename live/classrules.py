@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from live.settings import RuleSettings
+from live.rulesettings import RuleSettings
 from models.result import Verdict
 
 TRACKS_KEPT = 20_000
