@@ -7,7 +7,7 @@ core's buffer is an error; *live* copies the newest frame and counts what it pas
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,9 +18,10 @@ from drivers.frame import Frame, FrameMeta
 from drivers.mmcore_close import CameraEnd, release_core
 from drivers.mmcore_images import DirectImages, Images, Shot
 from drivers.mmcore_names import names
+from drivers.mmcore_slm import slms_of
 from drivers.mmcore_state import CoreState
 from drivers.patience import Patience, TookTooLong
-from drivers.rig import ImageFormat, RigInfo, StageLimits
+from drivers.rig import ImageFormat, RigInfo, RigState, StageLimits
 
 __all__ = ["CoreRig", "release_core"]
 
@@ -159,6 +160,12 @@ class CoreRig:
         """Shape, dtype and pixel size that the next frame will have."""
         return self.state.format
 
+    def read_state(
+        self, groups: Sequence[str] = (), properties: Sequence[tuple[str, str]] = ()
+    ) -> RigState:
+        """Where and how it would image now; see ``Rig.read_state``."""
+        return self.state.read(groups, properties)
+
     def apply(self, event: useq.MDAEvent) -> None:
         """Move, set and wait as ``event`` asks; see ``Rig.apply``."""
         self.state.apply(event, running=self._run is not None)
@@ -290,6 +297,8 @@ class CoreRig:
             adapters=self._adapters,
             software=self._software,
             notes=notes,
+            slms=slms_of(core),
+            axes=("xy" if self._state.xy_stage else "") + ("z" if self._state.focus else ""),
         )
         self._patience.open()
 

@@ -6,13 +6,15 @@ the next event that moves the stage.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import useq
 
 from drivers.errors import RigError
-from drivers.mmcore_names import set_preset, set_property
-from drivers.rig import ImageFormat, StageLimits
+from drivers.mmcore_names import names, set_preset, set_property, unknown
+from drivers.mmcore_slm import stimulate
+from drivers.rig import ImageFormat, RigState, StageLimits
 
 _DTYPES = {1: "uint8", 2: "uint16"}
 
@@ -43,8 +45,8 @@ class CoreState:
         self._asked_z: float | None = None
         self._asked_exposure_ms: float | None = None
         self._asked_roi: tuple[int, int, int, int] | None = None
-        self._asked_preset: tuple[str, str] | None = None
-        group = str(core.getChannelGroup())
+        self._asked_presets: dict[str, str] = {}
+        self._group = group = str(core.getChannelGroup())
         self.channel = str(core.getCurrentConfig(group)) if group else ""
         self.exposure_ms = float(core.getExposure())
         self.format = self._read_format()
@@ -79,10 +81,38 @@ class CoreState:
             self._read_z()
         if changed:
             self.refresh()
+        if event.slm_image is not None:
+            stimulate(self._core, event.slm_image)
         self.index = dict(event.index)
         self.pos_name = event.pos_name or ""
         ours = event.metadata.get("parfocal")
         self.decision = int(ours.get("decision", -1)) if isinstance(ours, dict) else -1
+
+    def read(self, groups: Sequence[str], properties: Sequence[tuple[str, str]]) -> RigState:
+        """Snapshot of the state, with presets and properties that are read from the core."""
+        core = self._core
+        known = names(core.getAvailableConfigGroups())
+        for group in groups:
+            if group not in known:
+                raise RigError(unknown("configuration group", group, known))
+        devices = names(core.getLoadedDevices()) if properties else ()
+        values: dict[tuple[str, str], str] = {}
+        for device, name in properties:
+            if device not in devices:
+                raise RigError(unknown("device", device, devices))
+            if not core.hasProperty(device, name):
+                real = names(core.getDevicePropertyNames(device))
+                raise RigError(unknown(f"property of {device!r}", name, real))
+            values[device, name] = str(core.getProperty(device, name))
+        return RigState(
+            self.x_um,
+            self.y_um,
+            self.z_um,
+            self.exposure_ms,
+            self.channel,
+            {group: str(core.getCurrentConfig(group)) for group in groups},
+            values,
+        )
 
     def refresh(self) -> None:
         """Read exposure and image format again; a new shape, dtype or depth is a new epoch."""
@@ -120,8 +150,6 @@ class CoreState:
                 f"event asks for an exposure of {event.exposure} ms, over the limit "
                 f"max_exposure_ms = {longest}; nothing was changed"
             )
-        if event.slm_image is not None:
-            raise RigError("event asks for an SLM image, which this version cannot show")
         if running and self._camera_change(event):
             raise RigError(
                 "event changes exposure, ROI or a camera property while a sequence runs; stop first"
@@ -146,13 +174,15 @@ class CoreState:
     def _set_channel(self, event: useq.MDAEvent) -> bool:
         if event.channel is None:
             return False
-        asked = (event.channel.group, event.channel.config)
-        if asked == self._asked_preset:
+        group, preset = event.channel.group, event.channel.config
+        if self._asked_presets.get(group) == preset:
             return False
-        set_preset(self._core, *asked)
-        self._send(f"preset {asked[1]!r}", self._core.waitForConfig, *asked)
-        self._asked_preset = asked
-        self.channel = event.channel.config
+        set_preset(self._core, group, preset)
+        self._send(f"preset {preset!r}", self._core.waitForConfig, group, preset)
+        # Two groups may set the same property, so what another group was told counts no more.
+        self._asked_presets = {group: preset}
+        if group == self._group or not self._group:
+            self.channel = preset
         return True
 
     def _set_properties(self, event: useq.MDAEvent, moved: list[str]) -> bool:
@@ -161,7 +191,7 @@ class CoreState:
         if sent:
             # A property may undo part of a preset, and binning an ROI: the next event that names
             # one sends it again.
-            self._asked_preset = self._asked_roi = None
+            self._asked_presets, self._asked_roi = {}, None
         return bool(sent)
 
     def _set_roi(self, roi: useq.CameraROI) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -13,7 +14,7 @@ from drivers.errors import CameraTimeout, RigError, SettingsError
 from drivers.frame import Frame, FrameMeta
 from drivers.mmcore_names import unknown
 from drivers.replay_sources import Source, list_frames
-from drivers.rig import ImageFormat, RigInfo
+from drivers.rig import ImageFormat, RigInfo, RigState
 from drivers.settings import ReplaySettings
 
 __all__ = ["EndOfData", "Move", "ReplayRig", "Source", "list_frames", "open_replay"]
@@ -119,6 +120,18 @@ class ReplayRig:
         """Shape, dtype and pixel size that the next frame will have."""
         self._open()
         return self._format
+
+    def read_state(
+        self, groups: Sequence[str] = (), properties: Sequence[tuple[str, str]] = ()
+    ) -> RigState:
+        """As the frames say: position 0, no presets; see ``Rig.read_state``."""
+        self._open()
+        for what, asked in (("configuration group", groups), ("device", properties)):
+            if asked:
+                raise RigError(unknown(what, str(asked[0]), ()))
+        event = self._event
+        channel = event.channel.config if event.channel else ""
+        return RigState(0.0, 0.0, 0.0, event.exposure or 0.0, channel)
 
     def apply(self, event: useq.MDAEvent) -> None:
         """Note what the event asks for; cut out its ROI. Properties are refused."""

@@ -6,6 +6,7 @@ Every driver meets this one protocol and runs under one contract test suite
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
@@ -34,6 +35,11 @@ class RigInfo:
     """Warnings that the user should read, such as a slow bridge."""
     frame_count: int | None = None
     """How many frames there are to give; None for a live camera."""
+    slms: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Label of each spatial light modulator -> its (height, width) in pixels; the first is the
+    one that the configuration names as Core-SLM."""
+    axes: str = "xyz"
+    """Those that can be moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,22 @@ class ImageFormat:
     bit_depth: int
     pixel_size_um: float
     """0 means uncalibrated."""
+
+
+@dataclass(frozen=True, slots=True)
+class RigState:
+    """Where and how a rig would image now."""
+
+    x_um: float
+    y_um: float
+    z_um: float
+    exposure_ms: float
+    channel: str = ""
+    """Preset of the channel group; empty where there is none."""
+    presets: dict[str, str] = field(default_factory=dict)
+    """Configuration group that was asked for -> its preset; empty text when it is in none."""
+    properties: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Device and property that were asked for -> value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +101,21 @@ class Rig(Protocol):
     def image_format(self) -> ImageFormat:
         """Shape, dtype and pixel size that the next frame will have."""
 
+    def read_state(
+        self, groups: Sequence[str] = (), properties: Sequence[tuple[str, str]] = ()
+    ) -> RigState:
+        """Where and how it would image now, with the presets and properties that are named.
+
+        Raises ``RigError`` for a group, device or property that does not exist.
+        """
+
     def apply(self, event: useq.MDAEvent) -> None:
         """Move stage and focus, set preset, exposure, properties and ROI as the event asks.
 
         Blocks until the devices are ready. What the event leaves out stays as it is. Raises
-        ``RigError`` naming the preset, device or property that was refused.
+        ``RigError`` naming the preset, device or property that was refused. A preset of another
+        group than the channel group leaves the frames' channel as it is. An SLM image is shown for
+        its exposure, then the modulator is dark again.
         """
 
     def snap(self, timeout_s: float = 10.0) -> Frame:
@@ -140,3 +172,9 @@ class TrueDivision:
     y_um: float
     parent: int
     daughters: tuple[int, int]
+    mother_seq: int | None = None
+    """The last captured frame with the mother's centre in it; -1 where there was none, None where
+    the rig does not know."""
+    margin_px: float | None = None
+    """Least distance from the border of the image, of the mother in frame ``mother_seq`` and of
+    both daughters in frame ``seq``; negative where one was outside, None where not known."""

@@ -10,20 +10,26 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 import useq
 from useq._mda_event import Channel as EventChannel
 
-from drivers import Frame, FrameError, FrameRing, FrameSender, Rig, RigError
+from drivers import Frame, FrameError, FrameRing, FrameSender, LightSpent, Rig, RigInfo
+from live.blockrunner import BlockRunner, Imaging
 from live.ledger import Ledger
-from live.plan import Home, Job, Plan
+from live.plan import Home, Job, Late, Plan
+from live.planblocks import Effect
 from live.recorder import Recorder
 
 READ_MARGIN_S = 10.0
 LONGEST_SEQUENCE = 1000
+LATE_S = 0.05
+"""A time point that starts later than this is recorded as late."""
+LATE_AFTER_BLOCK_S = 0.005
+"""The same for one that a block kept waiting."""
 
 
 @dataclass(slots=True)
@@ -51,6 +57,10 @@ class Counts:
     last_sent: int = -1
     """Newest frame that inference was told of."""
     worst_lateness_s: float = 0.0
+    late: int = 0
+    """Time points of the plan that are on record as late."""
+    left_out: int = 0
+    """Events of the plan that were overdue after a block, with a newer time point due as well."""
 
 
 class Pace:
@@ -95,9 +105,14 @@ class Acquisition:
     pace
         Given for recorded data that waits for its analysis.
     on_burst
-        Called with decision number and None when its burst is done, or the sentence why it failed.
+        Called with decision number and None when what it asked for is done, or the sentence why
+        it is not.
     on_burst_start
-        Called with the decision number when its first frame is about to be exposed.
+        Called with the decision number when the first of it is about to be done.
+    on_effect
+        Carries out what is neither imaged nor changes the plan; what is wrong, or an empty text.
+    on_late
+        Called for each time point of the plan that was late or left out.
     """
 
     def __init__(
@@ -109,61 +124,114 @@ class Acquisition:
         pace: Pace | None = None,
         on_burst: Callable[[int, str | None], None],
         on_burst_start: Callable[[int], None],
+        on_effect: Callable[[Effect], str] | None = None,
+        on_late: Callable[[Late], None] | None = None,
     ) -> None:
         self._rig = rig
         self._plan = plan
         self._outlets = outlets
         self._pace = pace
         self._on_burst = on_burst
-        self._on_burst_start = on_burst_start
-        self._zero = time.monotonic()
+        self._on_late = on_late
+        self._info: RigInfo | None = None
         self._last: Frame | None = None
-        self._last_channel: EventChannel | None = None
         self._last_view = 0.0
+        self._spent: set[tuple[float | None, float | None, int | None]] = set()
         self.counts = Counts()
+        self._blocks = BlockRunner(
+            rig,
+            plan,
+            Imaging(self._snap, self._sequence, self._home),
+            on_burst=on_burst,
+            on_burst_start=self._count_start(on_burst_start),
+            on_effect=on_effect,
+        )
 
     def run(self, stop: threading.Event) -> None:
         """Work until the plan is done or ``stop`` is set; raises what the rig raises."""
-        self._zero = time.monotonic()
         while not stop.is_set():
-            job = self._plan.next(self._now(), self._home())
+            now = time.monotonic()
+            if self._plan.paused:
+                self._plan.hold(now)
+                stop.wait(0.05)
+                continue
+            job = self._plan.next(now, self._home())
+            self._report()
             if job is None:
                 return
             if not self._wait_until(job, stop):
                 continue
             if job.decision >= 0:
-                self._burst_step(job, stop)
+                self._blocks.step(job, stop)
+                self._report()
+            elif job.moves_only:
+                self._rig.apply(job.event)
             else:
-                self._plan_step(job, stop)
-
-    def _now(self) -> float:
-        return time.monotonic() - self._zero
+                self._plan_step_in_budget(job, stop)
 
     def _home(self) -> Home:
-        if self._last is None:
-            return Home(0.0, 0.0, 0.0, 0.0)
-        meta = self._last.meta
-        return Home(meta.x_um, meta.y_um, meta.z_um, meta.exposure_ms, self._last_channel)
+        """How the microscope stands; asks no hardware."""
+        state = self._rig.read_state()
+        info = self._info = self._info or self._rig.info
+        channel = None
+        if info.channel_group and state.channel:
+            channel = EventChannel(group=info.channel_group, config=state.channel)
+        place = (state.x_um, state.y_um, state.z_um)
+        return Home(*place, state.exposure_ms, channel, axes=info.axes)
+
+    def _report(self) -> None:
+        lates, notes = self._plan.take_reports()
+        self.counts.left_out += len(lates)
+        for late in lates:
+            if self._on_late is not None:
+                self._on_late(late)
+        for note in notes:
+            for number in note.decisions:
+                self._on_burst(number, note.problem)
 
     def _wait_until(self, job: Job, stop: threading.Event) -> bool:
         """Sleep until the job is due; False when it went back because something comes first."""
+        planned = job.decision < 0
         while True:
-            if job.decision < 0 and self._plan.burst_waiting:
+            first = self._plan.burst_waiting if planned else self._plan.interrupts
+            if first or self._plan.paused:
                 self._plan.put_back(job)
                 return False
-            left = job.due_s - self._now()
-            if left <= 0:
-                self.counts.worst_lateness_s = max(self.counts.worst_lateness_s, -left)
+            late_s = time.monotonic() - self._plan.due(job, time.monotonic())
+            if late_s >= 0:
+                if job.leads:
+                    self._note_lateness(job, late_s)
                 return True
             if stop.is_set():
                 return False
-            if job.decision < 0:
-                self._plan.wait(min(left, 0.5))
-            else:
-                stop.wait(min(left, 0.5))
+            # Waiting for a change would return at once while blocks of low priority wait.
+            (self._plan.wait if planned else stop.wait)(min(-late_s, 0.5 if planned else 0.02))
+
+    def _note_lateness(self, job: Job, late_s: float) -> None:
+        self.counts.worst_lateness_s = max(self.counts.worst_lateness_s, late_s)
+        if late_s <= (LATE_AFTER_BLOCK_S if job.why_late else LATE_S):
+            return
+        self.counts.late += 1
+        if self._on_late is not None:
+            why = job.why_late or "the microscope was not free before"
+            self._on_late(Late(dict(job.event.index), late_s, False, why))
+
+    def _plan_step_in_budget(self, job: Job, stop: threading.Event) -> None:
+        """Image, or pass over a place whose light is spent while other places have some left."""
+        try:
+            self._plan_step(job, stop)
+            self._spent.clear()
+        except LightSpent as error:
+            event = job.event
+            place = (event.x_pos, event.y_pos, event.index.get("p"))
+            # the same place again with nothing imaged in between: no place has light left
+            alone = place == (None, None, None)
+            if error.whole_run or alone or place in self._spent:
+                raise
+            self._spent.add(place)
+            self.counts.drops["light_spent"] += 1
 
     def _plan_step(self, job: Job, stop: threading.Event) -> None:
-        self._last_channel = job.event.channel or self._last_channel
         self._rig.apply(job.event)
         # No longer than the camera's buffer is: then a slow disk makes imaging pause between two
         # sequences, and can never make the camera overflow.
@@ -172,55 +240,62 @@ class Acquisition:
         if not alike:
             self._snap(job.event, stop)
             return
-        events = [job.event, *alike]
-        done = self._sequence(events, stop, self._plan_yields)
+        events = [job.planned or job.event, *alike]
+        done = self._sequence(events, 0.0, stop, self._plan_yields)
         self._plan.give_back(events[done:])
 
-    def _burst_step(self, job: Job, stop: threading.Event) -> None:
-        """One job of a burst; a burst that cannot be done never ends the run by itself."""
-        if job.burst_length:
-            self.counts.bursts += 1
-            self._on_burst_start(job.decision)
-        try:
-            self._rig.apply(job.event)
-        except RigError as error:
-            self._plan.drop_burst()
-            self._on_burst(job.decision, str(error))
-            return
-        if job.burst_length > 1 and job.interval_s == 0:
-            self._plan.drop_burst()
-            room = min(self._rig.sequence_room(), LONGEST_SEQUENCE)
-            for start in range(0, job.burst_length, room):
-                count = min(room, job.burst_length - start)
-                self._sequence([job.event] * count, stop, lambda: False)
-            self._on_burst(job.decision, None)
-            return
-        self._snap(job.event, stop)
-        if not self._plan.burst_running:
-            self._on_burst(job.decision, None)
-
     def _plan_yields(self) -> bool:
-        return self._plan.burst_waiting
+        return self._plan.burst_waiting or self._plan.paused
 
-    def _snap(self, event: useq.MDAEvent, stop: threading.Event) -> None:
+    def _count_start(self, tell: Callable[[int], None]) -> Callable[[int], None]:
+        def started(number: int) -> None:
+            self.counts.bursts += 1
+            tell(number)
+
+        return started
+
+    def _snap(self, event: useq.MDAEvent, stop: threading.Event) -> Frame | None:
+        """Image one event; None when the camera gave no usable image, which is counted."""
         try:
             frame = self._rig.snap(_patience_s(event, self._last))
         except FrameError:
             self.counts.bad_frames += 1
-            return
+            return None
         self._deliver(frame, stop)
+        return frame
 
     def _sequence(
-        self, events: list[useq.MDAEvent], stop: threading.Event, yields: Callable[[], bool]
+        self,
+        events: Sequence[useq.MDAEvent],
+        interval_s: float,
+        stop: threading.Event,
+        yields: Callable[[], bool],
     ) -> int:
-        """Image the events as one hardware sequence; how many were done before it ended."""
-        self._rig.start_sequence(len(events))
+        """Image the events as hardware sequences; how many were done before it ended."""
+        done = 0
+        while done < len(events):
+            room = min(self._rig.sequence_room(), LONGEST_SEQUENCE)
+            part = events[done : done + room]
+            taken = self._one_sequence(part, interval_s, stop, yields)
+            done += taken
+            if taken < len(part):
+                return done
+        return done
+
+    def _one_sequence(
+        self,
+        events: Sequence[useq.MDAEvent],
+        interval_s: float,
+        stop: threading.Event,
+        yields: Callable[[], bool],
+    ) -> int:
+        self._rig.start_sequence(len(events), interval_s * 1000)
         try:
             for done, event in enumerate(events):
                 if stop.is_set() or yields():
                     return done
                 try:
-                    frame = self._rig.read(_patience_s(event, self._last))
+                    frame = self._rig.read(_patience_s(event, self._last) + interval_s)
                 except FrameError:
                     self.counts.bad_frames += 1
                     continue
