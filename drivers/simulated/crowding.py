@@ -9,7 +9,8 @@ from drivers.simulated.cells import Floats
 
 Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
 
-_SPREAD_UM_S = 0.5
+SPREAD_UM_S = 0.5
+"""Speed at which neighbours that are close leave each other, where cells live at the usual pace."""
 _TOUCH_UM_S = 6.0
 
 
@@ -42,7 +43,13 @@ def near_pairs(at_um: Floats, reach_um: float) -> Pairs:
     return np.concatenate(firsts), np.concatenate(seconds)
 
 
-def push_apart(at_um: Floats, radius_um: Floats, pairs: Pairs, reach_um: float) -> Floats:
+def push_apart(
+    at_um: Floats,
+    radius_um: Floats,
+    pairs: Pairs,
+    reach_um: float,
+    spread_um_s: float = SPREAD_UM_S,
+) -> Floats:
     """Velocities that spread points evenly and part nuclei that touch.
 
     Parameters
@@ -55,6 +62,8 @@ def push_apart(at_um: Floats, radius_um: Floats, pairs: Pairs, reach_um: float) 
         From `near_pairs`, perhaps some steps old.
     reach_um
         Beyond it there is no push.
+    spread_um_s
+        Of two that do not touch, at no distance at all.
 
     Returns
     -------
@@ -64,7 +73,7 @@ def push_apart(at_um: Floats, radius_um: Floats, pairs: Pairs, reach_um: float) 
     away = at_um[one] - at_um[other]
     apart = np.maximum(np.hypot(away[:, 0], away[:, 1]), 1e-3)
     touch = 1.15 * (radius_um[one] + radius_um[other])
-    push = _SPREAD_UM_S * np.maximum(0, 1 - apart / reach_um)
+    push = spread_um_s * np.maximum(0, 1 - apart / reach_um)
     push += _TOUCH_UM_S * np.maximum(0, 1 - apart / touch)
     away *= (push / apart)[:, None]
     n = len(at_um)

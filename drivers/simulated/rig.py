@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,11 +17,12 @@ from drivers.frame import Frame
 from drivers.mmcore import CoreRig, release_core
 from drivers.mmcore_images import DirectImages, Shot
 from drivers.plus import pymmcore_plus, silent
-from drivers.rig import ImageFormat, RigInfo, TrueDivision
+from drivers.rig import ImageFormat, RigInfo, RigState, TrueDivision
 from drivers.simulated.camera import SimulatedCamera
 from drivers.simulated.optics import BRIGHTFIELD
 from drivers.simulated.scene import Exposure, Scene
 from drivers.simulated.settings import SimulatedSettings
+from drivers.simulated.slm import SLM, SimulatedSlm
 from drivers.simulated.truth import Truth
 
 CAMERA = "Simulated Camera"
@@ -46,6 +48,8 @@ class SimulatedRig:
         self._camera: SimulatedCamera | None = None
         self._scene: Scene | None = None
         self._truth = Truth(settings.cycle_s)
+        self.slm: SimulatedSlm | None = None
+        """The modulator of the open rig, which remembers what it showed."""
         self._rig = CoreRig(
             self._open_core,
             name="simulated",
@@ -90,6 +94,12 @@ class SimulatedRig:
     def image_format(self) -> ImageFormat:
         """Shape, dtype and pixel size that the next frame will have."""
         return self._rig.image_format()
+
+    def read_state(
+        self, groups: Sequence[str] = (), properties: Sequence[tuple[str, str]] = ()
+    ) -> RigState:
+        """Where and how it would image now; see ``Rig.read_state``."""
+        return self._rig.read_state(groups, properties)
 
     def apply(self, event: useq.MDAEvent) -> None:
         """Move, set and wait as ``event`` asks; see ``Rig.apply``."""
@@ -147,6 +157,13 @@ class SimulatedRig:
             raise RigError(f"frame {seq} is not among the last frames of this rig; ask sooner")
         return labels
 
+    def cells_in(self, seq: int) -> tuple[NDArray[np.int32], NDArray[np.float64]] | None:
+        """Cells whose centre a frame shows: ids (n,) and (n, 2) x, y on the stage, um.
+
+        None for a dark frame, and for one that was not among the last 20,000.
+        """
+        return self._truth.cells_in(seq)
+
     def exposure(self, seq: int) -> Exposure:
         """What one of the last 256 frames really saw; raises as `labels` does."""
         exposure = self._truth.exposure(seq)
@@ -168,7 +185,7 @@ class SimulatedRig:
                 core.deleteConfigGroup(group)
             for device in ("Dichroic", "Emission", "Excitation"):
                 core.defineConfig(_GROUP, BRIGHTFIELD, device, "State", "9")
-            core.setConfig("Objective", "20X")
+            core.setConfig("Objective", self._settings.objective)
             core.setConfig(_GROUP, "DAPI")
             core.waitForSystem()
             self._scene = Scene(self._settings)
@@ -178,6 +195,10 @@ class SimulatedRig:
             core.loadPyDevice(CAMERA, self._camera)
             core.initializeDevice(CAMERA)
             core.setCameraDevice(CAMERA)
+            self.slm = SimulatedSlm()
+            core.loadPyDevice(SLM, self.slm)
+            core.initializeDevice(SLM)
+            core.setSLMDevice(SLM)
             self._images.camera = self._camera
         except BaseException:
             release_core(core)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.simulated.cells import Cells, Floats, shape_in_cycle
-from drivers.simulated.crowding import near_pairs, push_apart
+from drivers.simulated.crowding import SPREAD_UM_S, near_pairs, push_apart
 
 STEP_S = 0.1
 _PAIRS_EVERY = 5
@@ -59,6 +59,7 @@ class Sample:
         self._mean_cycle_s = cycle_s
         # A cycle shorter or longer than the default makes everything faster or slower alike.
         self._speed_um_s = 0.25 * 90 / cycle_s
+        self._spread_um_s = SPREAD_UM_S * 90 / cycle_s
         self._full = n = max(1, round((side_um / spacing_um) ** 2))
         self._step = 0
         self.divisions: deque[Division] = deque(maxlen=_KEPT_DIVISIONS)
@@ -137,7 +138,7 @@ class Sample:
         self._way = keep * self._way + kick * rng.standard_normal((n, 2), dtype=np.float32)
         self._spin = keep * self._spin + 0.02 * kick * rng.standard_normal(n, dtype=np.float32)
         flow = math.log(2) / self._mean_cycle_s / 2 * (n / self._full)
-        push = push_apart(self._at, self._radius, self._pairs, self._reach_um)
+        push = push_apart(self._at, self._radius, self._pairs, self._reach_um, self._spread_um_s)
         self._at += STEP_S * (self._way + flow * self._at + push)
         self._angle += STEP_S * self._spin
         # The fast parting of daughters ends; what remains is wandering.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.simulated.cells import Cells, Floats
+from drivers.simulated.flashes import flash_factor
 from drivers.simulated.optics import (
     BASE_EXPOSURE_MS,
     BASE_PIXEL_UM,
@@ -95,7 +96,7 @@ class Scene:
         self._fading.follow(self.sample.divisions, self.sample.time_s)
         nuclei = nuclei_in_view(cells, there)
         if lit:
-            nuclei = replace(nuclei, light=nuclei.light * self._fading.left(nuclei.ids))
+            nuclei = replace(nuclei, light=nuclei.light * self._glow(nuclei.ids))
             photons = photons_in_view(
                 nuclei,
                 there,
@@ -119,6 +120,14 @@ class Scene:
             else:
                 self._time_s += min(now_s - self._looked_s, _LONGEST_LOOK_AWAY_S)
         self._looked_s = now_s
+
+    def _glow(self, ids: NDArray[np.int32]) -> Floats:
+        """Light of nuclei (n,) beside that of fresh ones at rest."""
+        glow = self._fading.left(ids)
+        flashes = self._settings.flashes
+        if flashes is not None:
+            glow = glow * flash_factor(flashes, self._settings.seed, ids, self._time_s)
+        return glow
 
     def _drift(self) -> tuple[float, float]:
         """A steady creep with a slow wobble, as an instrument has that warms up."""

@@ -4,34 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from drivers.rig import StageLimits
+from drivers.limits import LimitSettings
+from drivers.motion import MotionSettings
+from drivers.simulated.flashes import FlashSettings
 
-Range = tuple[float, float]
-
-
-class SimulatedLimits(BaseModel):
-    """Where the simulated stage may go; each is checked before anything moves."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    x_um: Range | None = None
-    y_um: Range | None = None
-    z_um: Range | None = None
-    max_exposure_ms: float | None = Field(default=None, gt=0)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> SimulatedLimits:
-        for name in ("x_um", "y_um", "z_um"):
-            limit = getattr(self, name)
-            if limit is not None and not limit[0] < limit[1]:
-                raise ValueError(f"{name}: the lower limit comes first and is smaller, got {limit}")
-        return self
-
-    def limits(self) -> StageLimits:
-        """The same as the value that drivers work with."""
-        return StageLimits(self.x_um, self.y_um, self.z_um, self.max_exposure_ms)
+SLM_SIDE_PX = 256
+"""Pixels of the simulated modulator, each way."""
 
 
 class SimulatedSettings(BaseModel):
@@ -51,6 +31,8 @@ class SimulatedSettings(BaseModel):
     """Side of the square world, in views of the 20X objective. Beyond it there is no cell."""
     cycle_s: float = Field(default=90, ge=2)
     """Mean time from one division of a cell to the next."""
+    objective: Literal["10X", "20X", "40X"] = "20X"
+    """In place at the start; a preset of the group Objective puts another one in."""
     clock: Literal["wall", "frames"] = "wall"
     """``wall``: cells live in real time. ``frames``: ``seconds_per_frame`` for every exposure, and
     pictures that can be repeated exactly."""
@@ -66,8 +48,17 @@ class SimulatedSettings(BaseModel):
     """How fast the sample creeps away under the stage."""
     bleach_frames: float = Field(default=3000, gt=0)
     """Exposures of 20 ms after which a nucleus has 1/e of its light."""
+    flashes: FlashSettings | None = None
+    """Some nuclei flash, as with a calcium indicator; None: none does."""
     camera_buffer_mb: int = Field(default=256, gt=0)
     """Memory for frames that were taken but not yet fetched."""
     ready_timeout_s: float = Field(default=10.0, gt=0)
     """How long devices may take to become ready."""
-    limits: SimulatedLimits = SimulatedLimits()
+    limits: LimitSettings = LimitSettings()
+    """Checked before anything moves."""
+    motion: MotionSettings = MotionSettings()
+
+    @property
+    def slm_affine(self) -> tuple[float, float, float, float, float, float]:
+        """Camera pixels to those of the modulator, which covers the camera's field."""
+        return (SLM_SIDE_PX / self.width, 0.0, 0.0, 0.0, SLM_SIDE_PX / self.height, 0.0)

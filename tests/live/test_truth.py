@@ -42,3 +42,23 @@ def real(seq: int, x_um: float) -> TrueDivision:
 def test_scores(decisions, divisions, precision, recall, wrong):
     found = score_divisions(decisions, divisions).to_json()
     assert (found["precision"], found["recall"], found["wrong"]) == (precision, recall, wrong)
+
+
+def seen(seq: int, x_um: float, mother_seq: int, margin_px: float) -> TrueDivision:
+    return TrueDivision(seq, 0, x_um, 0.0, 1, (2, 3), mother_seq=mother_seq, margin_px=margin_px)
+
+
+def test_what_no_camera_could_show_is_left_out_and_counted():
+    divisions = [
+        seen(10, 0, 9, 100.0),
+        seen(10, 100, 9, 15.0),  # cut by the border
+        seen(40, 200, 20, 100.0),  # nobody looked for 20 frames
+        seen(40, 300, -1, -1.0),  # never seen before
+        seen(40, 400, 27, 16.0),  # during a burst elsewhere
+    ]
+    found = score_divisions([said(1, 11, 0), said(2, 40, 200)], divisions).to_json()
+    assert (found["countable"], found["countable_recognised"]) == (2, 1)
+    assert (found["unseen"], found["at_border"], found["divisions"]) == (2, 1, 5)
+    assert found["recall"] == 0.5
+    assert found["recall_all"] == 0.4
+    assert found["latency_frames"] == 0.5
