@@ -79,6 +79,7 @@ class RawIndex:
             self._last = self._places[meta.seq] = place
             if len(self._places) > _REMEMBERED:
                 self._places.popitem(last=False)
+            self._changed.notify_all()
         return place
 
     def delta_s(self, captured_ns: int) -> float:
@@ -88,6 +89,18 @@ class RawIndex:
     def place(self, seq: int) -> FramePlace | None:
         """Where frame ``seq`` is; None when it is unknown or long past."""
         with self._changed:
+            return self._places.get(seq)
+
+    def wait_place(self, seq: int, timeout_s: float) -> FramePlace | None:
+        """As `place`, of a frame that may not have come in yet.
+
+        Inference hears of a frame before the recorder does, and on a busy machine it can answer
+        first.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._last is not None and self._last.seq >= seq, timeout_s
+            )
             return self._places.get(seq)
 
     def set_made(self, store: int) -> None:

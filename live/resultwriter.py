@@ -38,6 +38,8 @@ from models.result import EngineInfo, Verdict
 _MOST_PENDING: Final = 16
 _LOOK_S: Final = 0.01
 _ON_DISK_TIMEOUT_S: Final = 10.0
+_OUTRUN_S: Final = 1.0
+"""Longest wait for a frame whose result came first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,7 +210,7 @@ class ResultWriter:
             self._stop(wrapped)
 
     def _begin(self, item: ResultItem, nbytes: int) -> None:
-        place = self._index.place(item.seq)
+        place = self._index.wait_place(item.seq, _OUTRUN_S)
         stores: dict[str, ImageStore] = {}
         for kind, image in _images(item).items():
             follower = self._followers[kind]

@@ -225,6 +225,16 @@ def test_results_that_cannot_be_kept_are_counted_and_raw_frames_go_on(tmp_path: 
         assert journal.drops() == recorder.stats().drops
 
 
+def test_a_result_that_outran_its_frame_is_kept(tmp_path: Path) -> None:
+    with recording(tmp_path / "run") as (folder, _, recorder):
+        recorder.submit(frame(0))
+        recorder.submit_result(1, labels=label_pattern(1, SHAPE), objects=objects(2))
+        time.sleep(0.1)
+        recorder.submit(frame(1))
+    assert recorder.stats().drops == {}
+    assert reconcile(folder.path, captured=2).labels == 1
+
+
 def test_a_full_queue_of_results_drops_images_and_keeps_objects(tmp_path: Path) -> None:
     tight = replace(SMALL, result_queue_items=2)
     with recording(tmp_path / "run", tight) as (folder, _, recorder):
