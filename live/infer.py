@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from drivers import FrameMeta, SettingsError, Source, list_frames, px_to_um
 from drivers.replay import UNKNOWN_INTERVAL_MS
 from live.ctc import CtcWriter
+from live.denoisetally import DenoiseTally
 from live.errors import UsageError
 from live.explainer import Explainer, explainable
 from live.lineage import Gatherer
@@ -54,10 +55,11 @@ class InferReport:
     seconds: float = 0.0
     stage_ms: dict[str, float] = field(default_factory=dict)
     """Stage -> median milliseconds a frame."""
+    denoise: DenoiseTally = field(default_factory=DenoiseTally)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a report file."""
-        return asdict(self)
+        return {**asdict(self), "denoise": self.denoise.to_json()}
 
     def lines(self) -> list[str]:
         """The report in a few lines of text."""
@@ -70,7 +72,7 @@ class InferReport:
         ]
         if self.tracks:
             text.insert(1, f"{self.tracks} tracks, {self.divisions} divisions")
-        return text
+        return text + self.denoise.lines()
 
 
 def infer(
@@ -362,6 +364,7 @@ def _run(
         writer.add(one, result)
         if explainer is not None:
             explainer.add(one.name, pixels, result)
+        report.denoise.add(result.denoise)
         for stage, ms in result.stage_ms.items():
             spent.setdefault(stage, []).append(ms)
         report.frames += 1

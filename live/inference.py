@@ -9,32 +9,63 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import os
 import sys
 import time
 from collections import Counter, deque
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import zmq
 
-from drivers import FrameReceiver, FrameRing, ScopeError, px_to_um
+from drivers import FrameMeta, FrameReceiver, FrameRing, ScopeError, px_to_um
 from drivers.wire import Received
 from live.control import Control, RigGone
 from live.messages import (
     Configure,
+    DenoiserSwapped,
     Fault,
     Message,
     Ready,
     Result,
     Stop,
+    SwapDenoiser,
     objects_to_bytes,
 )
-from models import ImageContext, ModelError, Pipeline, PipelineSettings, load_pipeline
+from models import (
+    ImageContext,
+    ModelError,
+    Pipeline,
+    PipelineError,
+    PipelineSettings,
+    load_pipeline,
+)
 
 ROLE = "inference"
 STATE_EVERY_S = 0.25
 BEAT_EVERY_S = 0.5
 CONFIGURE_TIMEOUT_S = 30.0
+
+
+def context_of(meta: FrameMeta, shape: tuple[int, int]) -> ImageContext:
+    """What a pipeline is told about a frame of (y, x) ``shape`` pixels."""
+    # time apart: frames that differ in any other axis of the plan show another place
+    axes = [f"{axis}{index}" for axis, index in sorted(meta.index.items()) if axis not in "tc"]
+    return ImageContext(
+        seq=meta.seq,
+        time_s=meta.recorded_s if meta.recorded_s >= 0 else meta.captured_ns / 1e9,
+        pixel_size_um=meta.pixel_size_um,
+        px_to_um=px_to_um(meta, shape),
+        channel=meta.channel,
+        x_um=meta.x_um,
+        y_um=meta.y_um,
+        z_um=meta.z_um,
+        exposure_ms=meta.exposure_ms,
+        position=" ".join([meta.pos_name, *axes]).strip(),
+        epoch=meta.epoch,
+    )
 
 
 class Analyst:
@@ -49,13 +80,7 @@ class Analyst:
     def answer(self, frame: Received, receiver: FrameReceiver) -> Result | None:
         """Analyse one frame; None when it was overwritten while we looked at it."""
         meta = frame.meta
-        context = ImageContext(
-            seq=meta.seq,
-            time_s=meta.recorded_s if meta.recorded_s >= 0 else meta.captured_ns / 1e9,
-            pixel_size_um=meta.pixel_size_um,
-            px_to_um=px_to_um(meta, frame.pixels.shape),
-            channel=meta.channel,
-        )
+        context = context_of(meta, frame.pixels.shape)
         # A copy proves that what was analysed is whole: tracker state cannot be taken back later.
         pixels = np.array(frame.pixels)
         if not receiver.check(frame):
@@ -80,12 +105,28 @@ class Analyst:
             stage_ms=found.stage_ms,
             classes=found.classes,
             verdict=found.verdict,
+            denoise=found.denoise,
             ring_ns=frame.ring_ns,
             received_ns=frame.received_ns,
             start_ns=start_ns,
             end_ns=end_ns,
             state=state,
         )
+
+    def swap(self, wanted: SwapDenoiser) -> DenoiserSwapped:
+        """Denoise with other weights from the next frame on, or say why not.
+
+        The file must have the hash that was said: what the journal names is what runs.
+        """
+        path = Path(wanted.path)
+        try:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            if found != wanted.sha256:
+                raise PipelineError(f"{path} has changed since it was written; train again")
+            engine = self._pipeline.swap_denoiser(path)
+        except (OSError, ModelError) as error:
+            return DenoiserSwapped(path=wanted.path, sha256=wanted.sha256, failed=str(error))
+        return DenoiserSwapped(path=wanted.path, sha256=wanted.sha256, model=engine.model)
 
     @staticmethod
     def _unanswered(frame: Received, start_ns: int, why: str) -> Result:
@@ -137,6 +178,7 @@ def _answer_all(
     poller.register(receiver.socket, zmq.POLLIN)
     unsent: Counter[str] = Counter()
     answered: deque[float] = deque(maxlen=32)
+    swapped: DenoiserSwapped | None = None
     while True:
         ready = dict(poller.poll(100))
         word: Message | None = control.receive(0.0)
@@ -146,6 +188,10 @@ def _answer_all(
         control.beat(drops, _rate_hz(answered), interval_s=0.0 if ending else BEAT_EVERY_S)
         if ending:
             return 0
+        if isinstance(word, SwapDenoiser):
+            swapped = analyst.swap(word)
+            if swapped.failed and control.send(swapped):
+                swapped = None
         if receiver.socket not in ready:
             continue
         frame = receiver.newest(0.0) if newest else receiver.next(0.0)
@@ -157,6 +203,13 @@ def _answer_all(
         answered.append(time.monotonic())
         if not control.send(result):
             unsent["result_queue"] += 1
+        if swapped is not None and result.denoise is not None:
+            seen = swapped
+            if not swapped.failed:
+                now = result.denoise.model
+                seen = msgspec.structs.replace(swapped, model=now, first_seq=result.meta.seq)
+            # asked again with the next frame where the rig is too busy to take it
+            swapped = None if control.send(seen) else swapped
 
 
 def _rate_hz(times: deque[float]) -> float:

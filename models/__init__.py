@@ -5,11 +5,19 @@ Importing this package is cheap: tasks and engines are imported when a pipeline 
 
 from models.errors import EngineError, ImageError, ModelError, PipelineError
 from models.pipeline import Pipeline, load_pipeline
-from models.result import OBJECT_DTYPE, EngineInfo, ImageContext, PipelineResult, Verdict
+from models.result import (
+    OBJECT_DTYPE,
+    DenoiseReport,
+    EngineInfo,
+    ImageContext,
+    PipelineResult,
+    Verdict,
+)
 from models.settings import PipelineSettings
 
 __all__ = [
     "OBJECT_DTYPE",
+    "DenoiseReport",
     "EngineError",
     "EngineInfo",
     "ImageContext",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
@@ -16,16 +17,18 @@ import pydantic
 from numpy.typing import NDArray
 
 from models.errors import EngineError, ImageError, PipelineError
-from models.result import OBJECT_DTYPE, EngineInfo, ImageContext, PipelineResult
+from models.result import CLASSICAL, OBJECT_DTYPE, EngineInfo, ImageContext, PipelineResult
 from models.settings import NetworkSettings, PipelineSettings, ThresholdSettings, TrustSettings
 
 if TYPE_CHECKING:
     from models.tasks.classify import Classifier
+    from models.tasks.denoise import Denoised, Denoiser
     from models.tasks.trust import Doubter
     from models.tracking import Tracker
+    from models.tracking.mender import Mender
+    from models.tracking.mending import Mended, Repair
 
 STATE_VERSION = 2
-CLASSICAL = EngineInfo(name="classical", precision="fp32", device="cpu")
 
 Segmented = tuple[NDArray[np.int32], NDArray[np.float32]]
 
@@ -105,15 +108,25 @@ class Pipeline:
     def __init__(self, settings: PipelineSettings) -> None:
         self.settings = settings
         self._stack = ExitStack()
+        self._denoiser: Denoiser | None = None
         self._segmenter: Segmenter | None = None
         self._classifier: Classifier | None = None
         self._doubter: Doubter | None = None
         self._tracker: Tracker | None = None
+        self._mender: Mender | None = None
+        self.more: NDArray[np.void] | None = None
+        """(n,) of ``MORE_DTYPE`` of the newest image, where ``measure`` asks for it."""
+        self.repairs: tuple[Repair, ...] = ()
+        """What tracking changed of the segmentation of the newest image, and why."""
         self._open = False
 
     def __enter__(self) -> Self:
         """Load weights and make the tracker; raises ``EngineError`` or ``PipelineError``."""
         with ExitStack() as stack:
+            if self.settings.denoise is not None:
+                from models.tasks.denoise import denoiser_of
+
+                self._denoiser = stack.enter_context(denoiser_of(self.settings.denoise))
             if self.settings.segment is not None:
                 self._segmenter = stack.enter_context(_segmenter(self.settings.segment))
             if self.settings.classify is not None:
@@ -130,26 +143,34 @@ class Pipeline:
     def __exit__(self, *exc: object) -> None:
         """Let engine and tracker go. Safe to call twice."""
         self._open = False
-        self._segmenter = self._classifier = self._doubter = self._tracker = None
+        self._denoiser = self._segmenter = self._classifier = None
+        self._doubter = self._tracker = self._mender = None
         self._stack.close()
 
     @property
     def info(self) -> EngineInfo:
-        """Which engine runs the segmentation."""
+        """Which engines run the networks for denoising and segmentation."""
         self._check_open()
-        return CLASSICAL if self._segmenter is None else self._segmenter.info
+        stages = (self._denoiser, self._segmenter)
+        infos = [stage.info for stage in stages if stage is not None]
+        return _joined([info for info in infos if info != CLASSICAL] or [CLASSICAL])
 
     def reset(self) -> None:
-        """Forget tracks and the size of objects: the next image starts a new movie, ids from 1."""
+        """Forget all earlier images: the next one starts a new movie, ids from 1."""
         self._check_open()
+        if self._denoiser is not None:
+            self._denoiser.reset()
         if self._segmenter is not None:
             self._segmenter.reset()
         if self._doubter is not None:
             self._doubter.reset()
         if self.settings.track is not None:
             from models.tracking import Tracker
+            from models.tracking.mender import mender_of
 
             self._tracker = Tracker(self.settings.track)
+            self._mender = mender_of(self.settings.track, self._segmenter)
+            self.repairs = ()
 
     def warm_up(self, shape: tuple[int, int], dtype: str) -> EngineInfo:
         """Run once on a made-up image of this shape; no track remembers it.
@@ -204,24 +225,37 @@ class Pipeline:
         self._check_open()
         _checked(pixels)
         stage_ms: dict[str, float] = {}
-        denoised: NDArray[Any] | None = None
-        with _timed(stage_ms, "denoise", self.settings.denoise is not None):
-            if self.settings.denoise is not None:
-                from models.tasks.denoise import denoise
-
-                denoised = denoise(pixels, self.settings.denoise.sigma_px)
+        clean: Denoised | None = None
+        if self._denoiser is not None:
+            with _timed(stage_ms, "denoise"):
+                clean = self._denoiser.denoise(pixels, context)
+        denoised, report = (None, None) if clean is None else (clean.image, clean.report)
         if labels is None and self._segmenter is None:
             empty = np.zeros(pixels.shape, dtype=np.int32)
             nothing = np.zeros(0, dtype=OBJECT_DTYPE)
-            return PipelineResult(context.seq, empty, nothing, denoised, stage_ms)
+            return PipelineResult(context.seq, empty, nothing, denoised, stage_ms, denoise=report)
         with _timed(stage_ms, "segment"):
             chosen = pixels
-            if denoised is not None and self.settings.segment_on == "denoised":
-                chosen = denoised
+            if clean is not None and self.settings.segment_on == "denoised":
+                from models.tasks.denoise import for_segmenting
+
+                chosen = for_segmenting(pixels, clean)
             found, confidence = self._labels(chosen, labels, context)
         with _timed(stage_ms, "measure"):
             # counts are measured on the raw image: a denoised one is for looking at
             objects = measure(found, pixels, confidence, context)
+        mended: Mended | None = None
+        if self._mender is not None and self._tracker is not None and labels is None:
+            with _timed(stage_ms, "repair"):
+                mended = self._mender.mend(self._tracker, found, objects, pixels, chosen, context)
+            found, objects, self.repairs = mended.labels, mended.objects, mended.repairs
+        if (more := self.settings.measure) is not None:
+            from models.tasks.measure_more import measure_more
+
+            with _timed(stage_ms, "measure_more"):
+                self.more = measure_more(
+                    found, pixels, objects, texture=more.texture, neighbours=more.neighbours
+                )
         if self._classifier is not None:
             with _timed(stage_ms, "classify"):
                 named = self._classifier.classify(pixels, found, objects)
@@ -232,13 +266,31 @@ class Pipeline:
                 verdict = self._doubter.check(chosen, found, objects, context.seq)
         if self._tracker is not None:
             with _timed(stage_ms, "track"):
-                update = self._tracker.update(objects, found, context)
+                plan = mended.proposal if mended else self._tracker.propose(objects, found, context)
+                update = self._tracker.accept(plan)
                 for name in ("track_id", "parent_id", "age_frames", "divided", "speed_px"):
                     objects[name] = getattr(update, name)
+            stage_ms["track"] += stage_ms.pop("repair", 0.0)
         classes = () if self._classifier is None else self._classifier.classes
         return PipelineResult(
-            context.seq, compact(found), objects, denoised, stage_ms, classes, verdict
+            context.seq, compact(found), objects, denoised, stage_ms, classes, verdict, report
         )
+
+    def swap_denoiser(self, path: Path) -> EngineInfo:
+        """Denoise with other weights, an ONNX file with its card, from the next image on.
+
+        Raises
+        ------
+        PipelineError, EngineError
+            When they cannot be used: then the pipeline goes on with those that it has.
+        """
+        self._check_open()
+        if self._denoiser is None:
+            raise PipelineError(
+                f"pipeline {self.settings.name!r} does not denoise; nothing to swap"
+            )
+        self._denoiser.swap(path)
+        return self.info
 
     def _labels(
         self,
@@ -260,7 +312,11 @@ class Pipeline:
         return found, np.ones(int(found.max(initial=0)), dtype=np.float32)
 
     def export_state(self) -> bytes:
-        """Tracks and size of objects as they are now, for ``restore_state`` of another process."""
+        """Tracks and size of objects as they are now, for ``restore_state`` of another process.
+
+        What the denoiser remembers is too large to hand on: after ``restore_state`` the first
+        image of each place is denoised by itself.
+        """
         self._check_open()
         tracker = b"" if self._tracker is None else self._tracker.export_state()
         learned = (0.0, 0.0) if self._segmenter is None else self._segmenter.learned
@@ -299,49 +355,11 @@ class Pipeline:
             )
 
 
-class _ThresholdSegmenter:
-    """The classical task in the form of a segmenter."""
-
-    def __init__(self, settings: ThresholdSettings) -> None:
-        self._settings = settings
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        return None
-
-    @property
-    def info(self) -> EngineInfo:
-        return CLASSICAL
-
-    def reset(self) -> None:
-        return None
-
-    def warm_up(self, shape: tuple[int, int], dtype: str) -> EngineInfo:
-        self.segment(np.zeros(shape, dtype=dtype))
-        return CLASSICAL
-
-    @property
-    def learned(self) -> tuple[float, float]:
-        return (0.0, 0.0)
-
-    def restore(self, learned: tuple[float, float]) -> None:  # noqa: ARG002
-        return None
-
-    def segment(
-        self,
-        pixels: NDArray[Any],
-        pixel_size_um: float = 0.0,  # noqa: ARG002
-    ) -> Segmented:
-        from models.tasks.threshold import segment
-
-        return segment(pixels, self._settings)
-
-
 def _segmenter(settings: ThresholdSettings | NetworkSettings) -> Segmenter:
     if isinstance(settings, ThresholdSettings):
-        return _ThresholdSegmenter(settings)
+        from models.tasks.classical import ThresholdSegmenter
+
+        return ThresholdSegmenter(settings)
     from models.tasks.network import NetworkSegmenter
 
     segmenter: Segmenter = NetworkSegmenter(
@@ -359,6 +377,12 @@ def _doubter(settings: TrustSettings, segmenter: Segmenter | None) -> Doubter:
     return Doubter(settings, segmenter)
 
 
+def _joined(infos: list[EngineInfo]) -> EngineInfo:
+    """One line for several stages; what is the same for all is said once."""
+    fields = zip(*((i.name, i.precision, i.device, i.model) for i in infos), strict=True)
+    return EngineInfo(*(" + ".join(dict.fromkeys(field)) for field in fields))
+
+
 def _checked(pixels: NDArray[Any]) -> NDArray[Any]:
     if pixels.ndim != 2 or pixels.dtype not in (np.uint8, np.uint16) or pixels.size == 0:
         raise ImageError(
@@ -369,8 +393,7 @@ def _checked(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 @contextmanager
-def _timed(stage_ms: dict[str, float], stage: str, on: bool = True) -> Iterator[None]:
+def _timed(stage_ms: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
-    if on:
-        stage_ms[stage] = (time.perf_counter() - start) * 1e3
+    stage_ms[stage] = (time.perf_counter() - start) * 1e3

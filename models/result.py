@@ -44,7 +44,10 @@ class ImageContext:
     """What a pipeline is told about an image beside its pixels.
 
     ``px_to_um`` is the 2 x 3 affine that takes (x_px, y_px, 1) to the stage (x_um, y_um), or None
-    when the image is uncalibrated. ``time_s`` is any clock that runs evenly.
+    when the image is uncalibrated. ``time_s`` is any clock that runs evenly. ``x_um``, ``y_um`` and
+    ``z_um`` are where the stage stood, ``position`` names the place in the plan, ``epoch`` counts
+    changes of the image's form. By these a stage that remembers earlier frames knows which of them
+    show the same place.
     """
 
     seq: int
@@ -52,6 +55,12 @@ class ImageContext:
     pixel_size_um: float = 0.0
     px_to_um: NDArray[np.float64] | None = None
     channel: str = ""
+    x_um: float = 0.0
+    y_um: float = 0.0
+    z_um: float = 0.0
+    exposure_ms: float = 0.0
+    position: str = ""
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,10 @@ class EngineInfo:
     device: str
     model: str = ""
     """Name and hash of the weights; empty for a classical pipeline."""
+
+
+CLASSICAL = EngineInfo(name="classical", precision="fp32", device="cpu")
+"""What runs a stage that has no network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,49 @@ class Verdict:
     @property
     def unlike(self) -> bool:
         """Whether the image is out of what the networks know."""
+        return self.strangeness > 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DenoiseReport:
+    """How far a denoised image can be trusted, and the noise that was reckoned with."""
+
+    seq: int
+    """The image."""
+    checked_seq: int
+    """The newest image whose residual was looked at; -1 before the first."""
+    alarm: float
+    """Structure in the residual of that one: 0 as in noise alone, 1 at the limit beyond which
+    something of the sample is in it."""
+    reason: str
+    """What is in the residual, in words for people; empty while nothing is."""
+    strangeness: float
+    """How unlike known noise that of this image is: 0 as known, 1 at the limit."""
+    unlike_because: str
+    """What is unlike, in words; empty while nothing is."""
+    gain: float
+    """Counts per photon; NaN where no shot noise was seen."""
+    offset: float
+    """Counts in the dark."""
+    read_variance: float
+    """Variance in the dark, counts²."""
+    read_noise_e: float
+    """Read noise in electrons; NaN where the gain is."""
+    fresh: bool
+    """Whether the image was denoised by itself, with nothing of earlier frames."""
+    fresh_because: str = ""
+    """Why, in words: the first frame, the stage moved..."""
+    model: str = ""
+    """Name and hash of the weights."""
+
+    @property
+    def alarmed(self) -> bool:
+        """Whether the residual has structure: detail is being removed or made up."""
+        return self.alarm > 1.0
+
+    @property
+    def unlike(self) -> bool:
+        """Whether the noise is out of what denoising can reckon with."""
         return self.strangeness > 1.0
 
 
@@ -100,3 +156,5 @@ class PipelineResult:
     """Names that ``class_id`` counts into; empty where the pipeline does not classify."""
     verdict: Verdict | None = None
     """The newest check of trust, of this image or an earlier one; None where none is made."""
+    denoise: DenoiseReport | None = None
+    """What is to be said of the denoised image; None where a network does not denoise."""

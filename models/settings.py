@@ -5,9 +5,9 @@ Pure data: nothing here reads a file, loads weights or runs. Unknown keys are re
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 
 class _Settings(BaseModel):
@@ -21,6 +21,25 @@ class GaussianSettings(_Settings):
     sigma_px: Annotated[float, Field(ge=0, le=10)] | Literal["auto"] = "auto"
     """Width in pixels; ``auto`` takes the width of least expected error for the noise found in
     each frame."""
+
+
+class NetworkDenoiseSettings(_Settings):
+    """Denoising by a trained network that also uses the frames before."""
+
+    kind: Literal["network"] = "network"
+    model: str = "denoise"
+    """Name of shipped weights, as ``parfocal models list`` gives it, or path of an ONNX file."""
+    engine: Literal["onnxruntime", "openvino", "auto"] = "onnxruntime"
+    """What runs it; it runs there or the pipeline does not start."""
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    """Less than ``fp32`` loses digits of bright counts."""
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    temporal: bool = True
+    """Use earlier frames of the same place; without, each frame is denoised by itself."""
+    max_gap_intervals: Annotated[float, Field(ge=1, le=1e6)] = 5.0
+    """After a pause longer than so many usual intervals between frames, start afresh."""
+    check_every_frames: Annotated[int, Field(ge=1, le=100_000)] = 10
+    """The residual of one frame in so many is looked at for detail that was removed."""
 
 
 class ThresholdSettings(_Settings):
@@ -73,6 +92,15 @@ class TrustSettings(_Settings):
     """One frame in so many is checked; a check costs about as much as segmenting it again."""
 
 
+class MeasureSettings(_Settings):
+    """Measurements beyond the object table, each frame; see `models.tasks.measure_more`."""
+
+    texture: bool = True
+    """Perimeter, minimum, standard deviation and roughness of each object."""
+    neighbours: bool = True
+    """How many objects touch each one, and how far the nearest is."""
+
+
 class TrackSettings(_Settings):
     """Online tracking with lineage. Lengths are in object sizes, so no setting is in pixels."""
 
@@ -82,10 +110,26 @@ class TrackSettings(_Settings):
     """Objects farther than this from where a track is expected are never linked to it."""
     divisions: bool = True
     """Find divisions; without, each new object is a track without a mother."""
+    repair: bool = True
+    """Mend the pipeline's own segmentation where the tracks contradict it: part objects that ran
+    together, join what was cut, look again at long cells that may have divided. Label images from
+    a file are never changed."""
     max_tracks: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
     """Most tracks kept in memory; beyond it those unseen for longest are forgotten."""
 
 
+def _denoise_kind(value: Any) -> str:
+    # a Gaussian needs no kind, as in earlier files
+    if isinstance(value, dict):
+        return str(value.get("kind", "gaussian"))
+    return str(getattr(value, "kind", "gaussian"))
+
+
+DenoiseSettings = Annotated[
+    Annotated[GaussianSettings, Tag("gaussian")]
+    | Annotated[NetworkDenoiseSettings, Tag("network")],
+    Discriminator(_denoise_kind),
+]
 SegmentSettings = Annotated[ThresholdSettings | NetworkSettings, Field(discriminator="kind")]
 
 
@@ -93,10 +137,12 @@ class PipelineSettings(_Settings):
     """A pipeline: denoise, segment, measure, classify, check, track; stages can be left out."""
 
     name: str
-    denoise: GaussianSettings | None = None
+    denoise: DenoiseSettings | None = None
     segment: SegmentSettings | None = None
     segment_on: Literal["raw", "denoised"] = "denoised"
     """Which image is segmented where there is a denoised one; the other is for looking at."""
+    measure: MeasureSettings | None = None
+    """More than the object table has; needs ``segment`` (or label images from a file)."""
     classify: ClassifySettings | None = None
     """Needs ``segment`` (or label images from a file)."""
     trust: TrustSettings | None = None

@@ -14,6 +14,7 @@ from models.errors import EngineError
 from models.result import EngineInfo
 
 Arrays = dict[str, NDArray[Any]]
+Shape = tuple[int | None, ...]
 
 
 class Engine(Protocol):
@@ -35,6 +36,10 @@ class Engine(Protocol):
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of what the network takes; files of earlier versions take less."""
+
+    @property
+    def shapes(self) -> Mapping[str, Shape]:
+        """Lengths of the axes of each input, None where an axis is free."""
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs by name for inputs by name; blocks until done.

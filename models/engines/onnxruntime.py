@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from models.engines.base import Arrays, filled, model_name, not_open, refuse_precision
+from models.engines.base import Arrays, Shape, filled, model_name, not_open, refuse_precision
 from models.errors import EngineError
 from models.result import EngineInfo
 
@@ -80,6 +80,16 @@ class OnnxRuntimeEngine:
         if self._session is None:
             raise not_open(NAME)
         return tuple(self._known)
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Lengths of the axes of each input, None where free."""
+        if self._session is None:
+            raise not_open(NAME)
+        return {
+            given.name: tuple(k if isinstance(k, int) else None for k in given.shape)
+            for given in self._session.get_inputs()
+        }
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs by name; fresh arrays."""

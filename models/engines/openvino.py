@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engines.base import Arrays, filled, model_name, not_open, refuse_precision
+from models.engines.base import Arrays, Shape, filled, model_name, not_open, refuse_precision
 from models.errors import EngineError
 from models.result import EngineInfo
 
@@ -38,6 +38,7 @@ class OpenVinoEngine:
         self._request: Any = None
         self._info: EngineInfo | None = None
         self._known: dict[str, tuple[int, ...] | None] = {}
+        self._shapes: dict[str, Shape] = {}
 
     def __enter__(self) -> Self:
         """Compile for this CPU; raises ``EngineError`` when another precision would run."""
@@ -72,7 +73,11 @@ class OpenVinoEngine:
             )
         self._request = compiled.create_infer_request()
         for port in compiled.inputs:
-            fixed = port.get_partial_shape().is_static
+            shape = port.get_partial_shape()
+            fixed = shape.is_static
+            self._shapes[port.get_any_name()] = tuple(
+                length.get_length() if length.is_static else None for length in shape
+            )
             self._known[port.get_any_name()] = tuple(port.shape) if fixed else None
         self._info = EngineInfo(NAME, self._precision, f"cpu, {self._threads} threads", name)
         return self
@@ -94,6 +99,13 @@ class OpenVinoEngine:
         if self._request is None:
             raise not_open(NAME)
         return tuple(self._known)
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Lengths of the axes of each input, None where free."""
+        if self._request is None:
+            raise not_open(NAME)
+        return dict(self._shapes)
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs by name; copies, since the engine reuses its own buffers."""
