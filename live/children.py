@@ -36,6 +36,10 @@ class ChildSpec:
     module: str
     configure: Callable[[], Message]
     environment: dict[str, str] = field(default_factory=dict)
+    restart: bool = True
+    """False for a child that does one piece of work and ends."""
+    silence_s: float = SILENCE_ALLOWED_S
+    """Longest silence before it counts as hung; one that gives way to all others needs more."""
 
 
 class Child:
@@ -90,7 +94,10 @@ class Child:
         self.ready = False
 
     def watch(self, now: float) -> str | None:
-        """Restart it when it is time; returns what happened, in a sentence, if something did."""
+        """Restart it when it is time; returns what happened, in a sentence, if something did.
+
+        A child that is not to be started again is given up, silently when it ended in order.
+        """
         if self.given_up:
             return None
         if self._process is None:
@@ -99,10 +106,13 @@ class Child:
             return None
         code = self._process.poll()
         silent_s = now - self.last_heard
-        if code is None and silent_s <= SILENCE_ALLOWED_S:
+        if code is None and silent_s <= self.spec.silence_s:
             return None
         what = f"ended with code {code}" if code is not None else f"was silent for {silent_s:.0f} s"
         self._reap()
+        if not self.spec.restart:
+            self.given_up = "its work is done" if code == 0 else what
+            return None if code == 0 else f"{self.spec.role} {what}; the run goes on without it"
         recent = [start for start in self.starts if now - start < RESTART_WINDOW_S]
         if len(recent) > RESTARTS_ALLOWED:
             self.given_up = f"{what} for the {len(recent)}th time in {RESTART_WINDOW_S:.0f} s"

@@ -8,6 +8,7 @@ from drivers import ImageFormat
 from live.children import ChildSpec
 from live.messages import Configure, ConfigureDisplay, Message, pipeline_to_json
 from live.settings import ExperimentSettings
+from models import PipelineSettings
 
 RESULT_RING_MB = 128.0
 RESULT_SLOTS = 8
@@ -20,6 +21,7 @@ def child_specs(
     frames: str,
     state: Callable[[], bytes],
     window: ConfigureDisplay | None,
+    pipeline: Callable[[], PipelineSettings],
 ) -> list[ChildSpec]:
     """Inference, and the window where there is one.
 
@@ -35,12 +37,14 @@ def child_specs(
         Gives the newest tracker state, for an inference process that takes over.
     window
         What the window is told; None for a run without one.
+    pipeline
+        Gives the pipeline as it runs now, with weights that were swapped in since.
     """
     ring_mb = max(RESULT_RING_MB, RESULT_SLOTS * image.height * image.width * 6 / 2**20)
 
     def configure() -> Message:
         return Configure(
-            pipeline=pipeline_to_json(settings.pipeline),
+            pipeline=pipeline_to_json(pipeline()),
             frames=frames,
             policy=settings.inference.policy,
             height=image.height,

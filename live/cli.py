@@ -15,9 +15,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from live.commands.bench import bench
+from live.commands.ctl import ctl
 from live.commands.imaging import check, demo, run
 from live.commands.infer import infer
 from live.commands.models import models_app
+from live.commands.reporting import report
 from live.commands.score import score
 from live.errors import exit_code_of, is_users_own, message_of, traceback_of
 
@@ -37,7 +39,9 @@ for _command, _example in (
     (demo, "Example: parfocal demo --headless --seconds 20 --out OUT --json R.json"),
     (run, "Example: parfocal run my-experiment.yaml --rig my-microscope.yaml --out day1"),
     (check, "Example: parfocal check my-experiment.yaml"),
+    (ctl, "Example: parfocal ctl my-run pause"),
     (infer, "Example: parfocal infer movie.tif --movie --pipeline bacteria --out result"),
+    (report, "Example: parfocal report my-run --trackmate --json report.json"),
     (score, "Example: parfocal score result truth --json scores.json --picture worst.png"),
     (bench, "Example: parfocal bench handover --json bench.json"),
 ):

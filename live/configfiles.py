@@ -8,7 +8,7 @@ from typing import Literal
 from live.didyoumean import suggestion
 from live.errors import Problem, SettingsProblems
 
-Kind = Literal["rigs", "experiments", "pipelines"]
+Kind = Literal["rigs", "experiments", "pipelines", "rules"]
 
 
 def config_folder() -> Path:

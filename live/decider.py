@@ -18,19 +18,22 @@ import numpy as np
 
 from drivers import RingReader, StaleSlot, WireError
 from live.acquire import Pace
+from live.actioncheck import then_of
+from live.arming import Mode
+from live.carrier import NOTHING_TO_DO, Carrier, Equipment
 from live.journal import Journal
 from live.journal_schema import DecisionRow
 from live.ledger import Ledger
 from live.messages import Result, objects_from_bytes
 from live.plan import Plan
 from live.recorder import Recorder
-from live.rules import Action, Decision, RuleBook, burst_for
+from live.rulechange import changed_rule
+from live.rules import Action, Decision, RuleBook
 from live.settings import RuleSettings
 from models import EngineInfo
 from models.result import Verdict
 
 KEPT_DECISIONS = 10_000
-ORDERED = "burst ordered"
 
 
 @dataclass(slots=True)
@@ -66,7 +69,8 @@ class Decider:
     carry_out
         False for recorded data: decisions are made and logged, but nothing can be imaged again.
     group, interval_s
-        Channel group of the rig and interval of the plan, for the bursts.
+        Channel group of the rig and interval of the plan, for the bursts; ``equipment`` says these
+        and more.
     on_rule_failed
         Called with a rule and a sentence when its action failed.
     """
@@ -81,34 +85,38 @@ class Decider:
         ledger: Ledger,
         pace: Pace | None,
         carry_out: bool,
-        group: str,
-        interval_s: float,
+        group: str = "",
+        interval_s: float = 0.0,
+        equipment: Equipment | None = None,
         on_rule_failed: Callable[[RuleSettings, str], None],
         on_event: Callable[[str], None],
     ) -> None:
         self._settings = {rule.name: rule for rule in rules}
         self._book = RuleBook(rules)
-        self._plan = plan
         self._recorder = recorder
         self._journal = journal
         self._ledger = ledger
         self._pace = pace
-        self._carry_out = carry_out
-        self._group = group
-        self._interval_s = interval_s
-        self._on_rule_failed = on_rule_failed
         self._on_event = on_event
         self._rings = RingReader()
         self._lock = threading.Lock()
-        self._rows: dict[int, DecisionRow] = {}
-        self._places: dict[int, tuple[float, float]] = {}
+        self.carrier = Carrier(
+            rules,
+            plan=plan,
+            book=self._book,
+            lock=self._lock,
+            journal=journal,
+            ledger=ledger,
+            equipment=equipment or Equipment(group, interval_s),
+            carry_out=carry_out,
+            on_rule_failed=on_rule_failed,
+            on_event=on_event,
+        )
         self.engine = EngineInfo(name="", precision="", device="")
         self.seen = Seen()
         self.decisions: deque[Decision] = deque(maxlen=KEPT_DECISIONS)
-        self.outcomes: dict[int, str] = {}
         self._classes: tuple[str, ...] = ()
         self._verdict: Verdict | None = None
-        self.target_um: tuple[float, float] | None = None
         self.state = b""
 
     def take(self, result: Result) -> None:
@@ -144,37 +152,43 @@ class Decider:
         self._answered(seq)
 
     def burst_started(self, number: int) -> None:
-        """The first frame of a decision's burst is about to be exposed."""
-        now = time.monotonic_ns()
-        with self._lock:
-            row = self._rows.get(number)
-            if row is None:
-                return
-            self.target_um = self._places.get(number)
-            self._write(replace(row, started_ns=now, outcome="running"))
-        self._ledger.mark(row.seq, event_started=now)
-        self._journal.add_times(row.seq, self._ledger.times(row.seq))
+        """The first of what a decision asks for is about to be done."""
+        self.carrier.started(number)
 
     def burst_ended(self, number: int, problem: str | None) -> None:
-        """A burst is done, or could not be done for the reason given."""
-        now = time.monotonic_ns()
+        """What a decision asks for is done, or could not be done for the reason given."""
+        self.carrier.ended(number, problem)
+
+    @property
+    def target_um(self) -> tuple[float, float] | None:
+        """Where the burst that runs looks at, (x, y) on the stage; None while none does."""
+        return self.carrier.target_um
+
+    def rule_names(self) -> list[str]:
+        """Names of the rules, in their order."""
+        return list(self._settings)
+
+    def arm(self, rule: str, mode: Mode | None) -> Mode:
+        """Let a rule fire again, from now on in ``mode``; the mode that it has now."""
         with self._lock:
-            self.target_um = None
-            row = self._rows.pop(number, None)
-            self._places.pop(number, None)
-            if row is None:
-                return
-            rule = self._settings[row.rule]
-            self._book.finished(row.rule, now)
-            outcome = "done" if problem is None else f"failed: {problem}"
-            self._write(replace(row, done_ns=now, outcome=outcome), ended=True)
-            if problem is not None and rule.on_error == "disarm":
-                self._book.disarm(row.rule, problem)
-        self._ledger.mark(row.seq, done=now)
-        if problem is None:
-            self._on_event(f"burst of decision {number} is done; back to the plan")
-        else:
-            self._on_rule_failed(rule, problem)
+            self._book.arm(rule)
+            if mode is not None:
+                self.carrier.arming.set_mode(rule, mode)
+            return self.carrier.arming.mode(rule)
+
+    def disarm(self, rule: str, why: str) -> None:
+        """Let a rule fire no more until it is armed."""
+        with self._lock:
+            self._book.disarm(rule, why)
+
+    def change(self, rule: str, key: str, value: str) -> str:
+        """Set one key of a rule as YAML would; ``ValueError`` when it is wrong."""
+        with self._lock:
+            new = changed_rule(self._settings[rule], key, value)
+            self._book.change(new)
+            self.carrier.change(new)
+            self._settings[rule] = new
+        return f"rule '{rule}': {key} is {getattr(new, key)} now"
 
     def status(self) -> list[tuple[str, int, str, bool]]:
         """Rule, times fired, last cause, armed."""
@@ -192,27 +206,30 @@ class Decider:
                 "rule": decision.rule,
                 "seq": decision.seq,
                 "object": decision.track_id,
-                "action": str(decision.action),
+                "action": self._asked_for(decision),
                 "because": decision.because,
                 "objects": list(decision.objects),
                 "evidence_age_ms": round(decision.evidence_age_ms, 3),
                 "decision": decision.number,
-                "outcome": self.outcomes.get(decision.number, ""),
+                "outcome": self.carrier.outcomes.get(decision.number, ""),
             }
             for decision in self.decisions
             if decision.action is Action.BURST
         ]
 
+    def _asked_for(self, decision: Decision) -> str:
+        """Kinds of the actions that a decision asks for, such as ``burst`` or ``goto+zstack``."""
+        part = "afterwards" if decision.afterwards else "then"
+        return "+".join(action.kind for action in then_of(self._settings[decision.rule], part))
+
     def close(self) -> None:
         """Let go of the rings; what was not carried out is written down as such."""
-        with self._lock:
-            for row in list(self._rows.values()):
-                self._write(replace(row, outcome="not carried out: the run ended"), ended=True)
-            self._rows.clear()
+        self.carrier.close()
         self._rings.close()
 
     def _decide(self, result: Result, objects: np.ndarray, shape: tuple[int, int]) -> None:
         """Judge and carry out."""
+        self.carrier.motion.take(objects, result.meta.captured_ns)
         with self._lock:
             now_ns = time.monotonic_ns()
             decisions = self._book.judge(
@@ -223,35 +240,15 @@ class Decider:
             self.decisions.append(decision)
             row = _row(decision, objects, result)
             if decision.action is Action.BURST:
-                outcome = self._order(decision, row, result)
-                self._on_event(
-                    f"rule '{decision.rule}', frame {decision.seq}: {decision.because}; {outcome}"
-                )
+                row = replace(row, action=self.carrier.what(decision))
+                outcome = self.carrier.order(decision, row, result, objects)
+                if outcome != NOTHING_TO_DO:
+                    self._on_event(
+                        f"rule '{decision.rule}', frame {decision.seq}: {decision.because}; "
+                        f"{outcome}"
+                    )
             else:
-                with self._lock:
-                    self._write(replace(row, outcome="held back"), ended=True)
-
-    def _order(self, decision: Decision, row: DecisionRow, result: Result) -> str:
-        """Put the decision's burst before the plan; what came of it."""
-        rule = self._settings[decision.rule]
-        burst = burst_for(decision, rule.then, result.meta, self._group, self._interval_s)
-        place = burst.events[0]
-        queued_ns = time.monotonic_ns()
-        self._ledger.mark(decision.seq, event_queued=queued_ns)
-        with self._lock:
-            # Written before the burst is queued: the acquisition may start it in the same instant.
-            self._places[decision.number] = (place.x_pos or 0.0, place.y_pos or 0.0)
-            self._write(replace(row, outcome=ORDERED, queued_ns=queued_ns))
-        if self._carry_out and self._plan.insert(burst):
-            return ORDERED
-        outcome = "not carried out: " + (
-            "too many bursts wait, or the run is ending" if self._carry_out else "recorded data"
-        )
-        with self._lock:
-            self._rows.pop(decision.number, None)
-            self._places.pop(decision.number, None)
-            self._write(replace(row, outcome=outcome), ended=True)
-        return outcome
+                self.carrier.held(row)
 
     def _keep(self, result: Result, objects: np.ndarray) -> None:
         labels = denoised = None
@@ -311,12 +308,6 @@ class Decider:
     def _answered(self, seq: int) -> None:
         if self._pace is not None:
             self._pace.answered(seq)
-
-    def _write(self, row: DecisionRow, *, ended: bool = False) -> None:
-        if not ended:
-            self._rows[row.number] = row
-        self.outcomes[row.number] = row.outcome
-        self._journal.add_decision(row)
 
 
 def _row(decision: Decision, objects: np.ndarray, result: Result) -> DecisionRow:

@@ -98,6 +98,8 @@ def _best(annotation: Any, value: Any, at: KeyPath) -> _Fit:
         arguments = typing.get_args(kind)
         if typing.get_origin(kind) in (dict, Mapping) and len(arguments) == 2:
             return _sum(_best(arguments[1], item, (*at, key)) for key, item in value.items())
+        if typing.get_origin(kind) is tuple and arguments[1:] == (Ellipsis,):
+            return _best(arguments[0], value, at)  # one item where a list of them may stand
     return _PERFECT
 
 

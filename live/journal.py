@@ -134,6 +134,10 @@ class Journal:
         rows = [(key, str(value)) for key, value in values.items()]
         self._submit((insert_statement("run", replace=True), rows))
 
+    def put(self, table: str, rows: Sequence[_Row]) -> None:
+        """Rows with every column of ``table``; one with the same primary key is replaced."""
+        self._submit((insert_statement(table, replace=True), rows))
+
     def set_classes(self, names: Sequence[str]) -> None:
         """Names that ``class_id`` of the objects counts into; given again they are replaced."""
         self._submit(

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from live.denoisejournal import DENOISE_COLUMNS, TRAINING_COLUMNS
 from live.ledger import HOPS
 from models.result import OBJECT_DTYPE, EngineInfo, Verdict
 
@@ -95,6 +96,10 @@ TABLES: Final = {
     "ledger": LEDGER_COLUMNS,
     "log": {"unix_time": "REAL NOT NULL", "kind": "TEXT NOT NULL", "text": "TEXT NOT NULL"},
     "drops": {"stage": "TEXT PRIMARY KEY", "count": "INTEGER NOT NULL"},
+    "denoise": DENOISE_COLUMNS,
+    "trainings": TRAINING_COLUMNS,
+    "light_places": {"place": "TEXT PRIMARY KEY", "dose": "BLOB NOT NULL"},
+    "light_cells": {"track_id": "INTEGER PRIMARY KEY", "dose": "REAL NOT NULL"},
     "restarts": {
         "unix_time": "REAL NOT NULL",
         "process": "TEXT NOT NULL",

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from drivers.settings import RigSettings
 from live.configfiles import Kind, config_path
 from live.errors import Problem, SettingsProblems
+from live.rulefiles import with_rule_files
 from live.settings import ExperimentSettings
 from live.validation import checked
 from live.yamlfile import YamlFile, yaml_from_path
@@ -22,7 +23,10 @@ _PATH_KEYS = {"config": ("demo",), "adapters": ("mm-test-adapters",), "path": ()
 
 
 def load_experiment(
-    name_or_path: str | Path, *, rig: str | Path | None = None
+    name_or_path: str | Path,
+    *,
+    rig: str | Path | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> ExperimentSettings:
     """Read an experiment and the rig and pipeline that it names.
 
@@ -32,6 +36,8 @@ def load_experiment(
         A file, or the name of a shipped experiment such as ``demo``.
     rig
         Use this rig, a file or a shipped name, in place of the one in the file.
+    without
+        Keys of the experiment to pass over, as if they were not in the file.
 
     Raises
     ------
@@ -39,7 +45,7 @@ def load_experiment(
         With everything that is wrong, by file, line and key.
     """
     file = yaml_from_path(config_path("experiments", name_or_path))
-    data = dict(file.data)
+    data = {key: value for key, value in file.data.items() if key not in without}
     data.setdefault("name", file.path.stem)
     problems: list[Problem] = []
     parts: tuple[tuple[str, Kind, str | Path | None], ...] = (
@@ -56,6 +62,7 @@ def load_experiment(
         # Checked alone, so that its problems carry the names that the file uses.
         data["plan"], wrong = checked(useq.MDASequence, data["plan"], file, ("plan",))
         problems += wrong
+    problems += with_rule_files(data, file)
     broken = {key for key in ("rig", "pipeline", "plan") if key in data and data[key] is None}
     settings, wrong = checked(ExperimentSettings, data, file)
     problems += [p for p in wrong if p.key.split(".")[0].split("[")[0] not in broken]

@@ -14,7 +14,7 @@ from drivers.errors import WireError
 from drivers.frame import FrameMeta
 from drivers.ring import SlotRef
 from models import OBJECT_DTYPE, PipelineSettings
-from models.result import Verdict
+from models.result import DenoiseReport, Verdict
 
 PROTOCOL = 2
 MAX_BYTES = 64 * 2**20
@@ -100,10 +100,28 @@ class Result(_Message, frozen=True, kw_only=True, tag="result"):
     that no row is ever read with the names of another process."""
     verdict: Verdict | None = None
     """The newest check of whether the images are of the kind that the networks know."""
+    denoise: DenoiseReport | None = None
+    """What is to be said of the denoised image; None where no network denoises."""
     state: bytes = b""
     """Tracker state after this frame; sent every few frames."""
     failed: str = ""
     """Why this frame has no result; empty when it has."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rule suggests, as long as it can be accepted."""
+
+    number: int
+    rule: str
+    text: str
+    left_s: float
+
+
+class Steer(_Message, frozen=True, kw_only=True, tag="steer"):
+    """A command to the run, in the words of ``parfocal ctl``; from the window."""
+
+    words: tuple[str, ...]
+    by: str = "the window"
 
 
 class Status(_Message, frozen=True, kw_only=True, tag="status"):
@@ -122,6 +140,10 @@ class Status(_Message, frozen=True, kw_only=True, tag="status"):
     phase: str
     warning: str = ""
     target_um: tuple[float, float] | None = None
+    modes: dict[str, str] = {}
+    """Rule -> ``observe``, ``suggest`` or ``auto``."""
+    asked: list[Asked] = []
+    """Suggestions that wait for an answer, oldest first."""
 
 
 class Stop(_Message, frozen=True, kw_only=True, tag="stop"):
@@ -139,8 +161,70 @@ class Fault(_Message, frozen=True, kw_only=True, tag="fault"):
     """True when trying again cannot help: settings are wrong."""
 
 
+class TrainDenoiser(_Message, frozen=True, kw_only=True, tag="train_denoiser"):
+    """Asks the rig to train the denoiser on the frames of this run; from the window or ``ctl``."""
+
+    seconds: float = 180.0
+    by: str = "the window"
+
+
+class ConfigureTrainer(_Message, frozen=True, kw_only=True, tag="configure_trainer"):
+    """All that a trainer process needs."""
+
+    run: str
+    """Folder of the run, whose recorded frames it reads."""
+    channel: str
+    """Preset whose frames are used; empty for every frame."""
+    start: str
+    """ONNX file to start from."""
+    out: str
+    """ONNX file to write when it comes out better; its card and pictures go beside it."""
+    seconds: float
+    seed: int = 1
+
+
+class TrainingProgress(_Message, frozen=True, kw_only=True, tag="training_progress"):
+    """How training the denoiser goes; from the trainer to the rig, and on to the window."""
+
+    state: str
+    """``reading``, ``training``, ``better``, ``not better``, ``failed``, ``swapped``."""
+    sentence: str
+    done: float = 0.0
+    """Share of the time, 0 to 1."""
+    left_s: float = 0.0
+    loss_start: float = float("nan")
+    """Held-out self-supervised loss of the weights that it started from."""
+    loss_best: float = float("nan")
+    frames: int = 0
+    model: str = ""
+    """ONNX file, once it is written."""
+    picture: str = ""
+    """PNG of before and after, once it is written."""
+
+
+class SwapDenoiser(_Message, frozen=True, kw_only=True, tag="swap_denoiser"):
+    """Tells inference to go on with other weights from the next frame on."""
+
+    path: str
+    sha256: str
+
+
+class DenoiserSwapped(_Message, frozen=True, kw_only=True, tag="denoiser_swapped"):
+    """Inference went on with other weights, or could not."""
+
+    path: str
+    sha256: str
+    model: str = ""
+    """Name and hash as results carry it."""
+    first_seq: int = -1
+    """First frame that was denoised by them."""
+    failed: str = ""
+    """Why the old ones stay, in a sentence; empty when they do not."""
+
+
 Message = (
     Hello | Ready | Beat | Configure | ConfigureDisplay | Result | Status | Stop | Fault
+    | Steer | TrainDenoiser | ConfigureTrainer | TrainingProgress | SwapDenoiser | DenoiserSwapped
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()

@@ -18,6 +18,9 @@ from drivers import Frame
 MOVE = "parfocal.move"
 """Name of the custom action of an event that only sets the microscope."""
 
+FORESEEN_S = 5.0
+"""Cells turn: a velocity says nothing of where one is later than this."""
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -238,11 +241,11 @@ def position_key(index: dict[Any, int] | Any, pos_name: str | None) -> str:
 
 
 def aimed(block: Block, now_s: float) -> Block:
-    """The block moved to where its target will be; no further than half a field."""
+    """The block moved to where its target will be; no further than half a field or 5 s."""
     vx, vy = block.velocity_um_s
     if not (vx or vy) or block.field_um is None:
         return block
-    age_s = max(0.0, now_s - block.seen_s)
+    age_s = min(max(0.0, now_s - block.seen_s), FORESEEN_S)
     width, height = block.field_um
     dx = max(-width / 2, min(width / 2, vx * age_s))
     dy = max(-height / 2, min(height / 2, vy * age_s))

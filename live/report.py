@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from drivers import Rig, RigInfo, TrueDivision
+from drivers import Rig, RigInfo
 from live.acquire import Acquisition
 from live.decider import Decider, Seen
+from live.denoising import Denoising
 from live.ledger import Ledger
+from live.lineagerun import export_cheap
 from live.outcome import Outcome
 from live.recorder import RecorderStats
 from live.runfolder import RunFolder
 from live.statusboard import StatusBoard
 from live.supervisor import Supervisor
-from live.truth import score_divisions
+from live.truthfile import write_truth
 from models import EngineInfo
 
 
@@ -45,6 +47,10 @@ class RunReport:
     trust: dict[str, Any] = field(default_factory=dict)
     """``checked`` and ``unlike`` frames, the ``strangest`` value and its ``reason``; empty without
     checks."""
+    light: dict[str, Any] = field(default_factory=dict)
+    """What light the sample got, by preset and by place; empty for recorded data."""
+    denoise: dict[str, Any] = field(default_factory=dict)
+    """Noise model, checks, alarms and trainings; empty where no network denoised."""
     notes: tuple[str, ...] = ()
     rig: dict[str, str] = field(default_factory=dict)
     out: str = ""
@@ -59,6 +65,8 @@ class RunReport:
             "objects": self.objects,
             "classes": self.classes,
             "trust": self.trust,
+            "light": self.light,
+            "denoise": self.denoise,
             "rules": self.rules,
             "memory_mb": self.memory_mb,
             "restarts": self.restarts,
@@ -93,11 +101,14 @@ class RunParts:
     ledger: Ledger
     outcome: Outcome
     folder: RunFolder
+    light: dict[str, Any] = field(default_factory=dict)
+    denoising: Denoising | None = None
 
 
 def report_of(parts: RunParts) -> RunReport:
     """Ask every part what it did, and write ``report.json`` and, where known, ``truth.json``."""
-    decider, seen = parts.decider, parts.decider.seen
+    decider, seen, denoising = parts.decider, parts.decider.seen, parts.denoising
+    untold = export_cheap(parts.folder)
     report = RunReport(
         frames={
             "captured": parts.acquisition.counts.captured,
@@ -120,9 +131,16 @@ def report_of(parts: RunParts) -> RunReport:
         exit_reason=parts.outcome.reason,
         exit_code=parts.outcome.exit_code,
         problems=parts.outcome.problems,
-        notes=(*parts.outcome.notes, *unlike_note(seen)),
+        notes=(
+            *parts.outcome.notes,
+            *unlike_note(seen),
+            *untold,
+            *(denoising.notes() if denoising is not None else ()),
+        ),
         classes=dict(seen.classes),
         trust=trust_of(seen),
+        light=parts.light,
+        denoise=denoising.summary() if denoising is not None else {},
         rig=rig_facts(parts.info),
         out=str(parts.folder.path),
     )
@@ -171,11 +189,6 @@ def unlike_note(seen: Seen) -> tuple[str, ...]:
 
 def _truth(parts: RunParts) -> Mapping[str, Any] | None:
     """Score of the decisions, where the rig knows what really happened."""
-    divisions = getattr(parts.rig, "divisions", None)
-    if divisions is None:
-        return None
-    real: list[TrueDivision] = divisions()
-    score = score_divisions(parts.decider.about("divided"), real).to_json()
-    kept = {"score": score, "divisions": [asdict(division) for division in real]}
-    parts.folder.truth.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-    return score
+    decider = parts.decider
+    about = decider.about("divided")
+    return write_truth(parts.rig, parts.folder, list(decider.decisions), about)

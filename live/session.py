@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from pathlib import Path
 
 import zmq
@@ -17,23 +16,34 @@ from drivers import (
     EndOfData,
     FrameRing,
     FrameSender,
-    ImageFormat,
-    Rig,
+    LightSpent,
+    ProtectedRig,
     RigError,
-    RigInfo,
-    open_rig,
 )
 from drivers.sharedmem import sweep
 from live.acquire import Acquisition, Outlets, Pace
+from live.carrier import equipment_of
 from live.childspecs import child_specs
 from live.decider import Decider
-from live.errors import ExitCode, Problem, SettingsProblems
+from live.denoising import Denoising
+from live.errors import ExitCode
+from live.introduction import introduce
 from live.journal import Journal
 from live.ledger import Ledger
-from live.messages import ConfigureDisplay, Fault, Message, Ready, Result, Stop
+from live.messages import (
+    ConfigureDisplay,
+    Fault,
+    Message,
+    Ready,
+    Result,
+    Steer,
+    Stop,
+    TrainDenoiser,
+)
 from live.outcome import Outcome
 from live.plan import Plan
-from live.planfacts import plan_facts, plan_problems
+from live.planfacts import plan_facts
+from live.protection import Protection
 from live.recorder import Recorder, RecorderSettings
 from live.recorderrors import RecorderError
 from live.report import RunParts, RunReport, engine_line, report_of, rig_facts
@@ -41,13 +51,12 @@ from live.runfolder import RunFolder
 from live.runlog import RunLog
 from live.settings import ExperimentSettings, RuleSettings
 from live.signals import EndRequests
+from live.startcheck import check_start
 from live.statusboard import StatusBoard
+from live.steering import Steering, stage_limits
 from live.supervisor import Supervisor
-from live.yamlfile import key_text
+from live.waiting import await_last_answers, image_all, wait_warm
 from models import EngineInfo
-
-WARM_UP_TIMEOUT_S = 180.0
-LAST_ANSWERS_S = 5.0
 
 
 class Session:
@@ -86,8 +95,17 @@ class Session:
         self._seconds = seconds
         self._console = console or Console(quiet=True)
         self._ledger = Ledger()
-        self._plan = Plan(settings.plan)
         self._facts = plan_facts(settings.plan)
+        self._plan = Plan(
+            settings.plan,
+            interval_s=self._facts.interval_s,
+            late=settings.late,
+            open_ended=settings.open_ended,
+        )
+        self._protection = Protection(settings.light, settings.rig, folder.path)
+        self._denoising = Denoising(
+            folder.path, settings.pipeline, self._analysed_channel(), window=not headless
+        )
         self._stop = threading.Event()
         self._outcome = Outcome()
 
@@ -96,19 +114,25 @@ class Session:
         for name in sweep():
             self._console.print(f"Removed shared memory that a dead run had left: {name}")
         with contextlib.ExitStack() as stack:
-            ends = stack.enter_context(EndRequests(self._end))
-            rig = stack.enter_context(open_rig(self._settings.rig))
-            info, image = rig.info, rig.image_format()
-            self._introduce(info, image)
-            self._check(info)
-            return self._run_on(rig, info, image, ends)
+            ends = stack.enter_context(EndRequests(self.end))
+            rig = stack.enter_context(self._protection.rig())
+            introduce(self._console, rig.info, rig.image_format(), self._folder.path)
+            check_start(self._settings, self._facts, rig)
+            return self._run_on(rig, ends)
 
-    def _run_on(self, rig: Rig, info: RigInfo, image: ImageFormat, ends: EndRequests) -> RunReport:
+    def train_denoiser(self, seconds: float, by: str) -> str:
+        """Train the denoiser on this run's frames; why not, or empty when it starts."""
+        return self._denoising.train(TrainDenoiser(seconds=seconds, by=by))
+
+    def _run_on(self, rig: ProtectedRig, ends: EndRequests) -> RunReport:
+        info, image = rig.info, rig.image_format()
         with contextlib.ExitStack() as stack:
             journal = stack.enter_context(Journal(self._folder.journal))
             log = stack.enter_context(RunLog(self._folder.log, journal, self._console))
             self._folder.experiment.write_text(self._settings.to_yaml(), encoding="utf-8")
             journal.set_run(experiment=self._settings.name, **rig_facts(info))
+            self._denoising.begin(journal, log.add)
+            self._protection.begin(journal, live=info.frame_count is None)
             recorder = stack.enter_context(Recorder(self._folder, journal, self._recording()))
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             stack.callback(context.destroy, 0)
@@ -116,7 +140,6 @@ class Session:
             stack.callback(ring.close)
             analysis = stack.enter_context(FrameSender(context))
             view = None if self._headless else stack.enter_context(FrameSender(context, queue=8))
-            recorded_data = info.frame_count is not None
             pace = Pace(ahead=2) if self._settings.inference.policy == "wait" else None
             decider = Decider(
                 self._settings.rules,
@@ -125,13 +148,18 @@ class Session:
                 journal=journal,
                 ledger=self._ledger,
                 pace=pace,
-                carry_out=not recorded_data,
-                group=info.channel_group,
-                interval_s=self._facts.interval_s,
+                carry_out=info.frame_count is None,
+                equipment=equipment_of(self._settings, info, self._facts.interval_s),
                 on_rule_failed=self._rule_failed,
                 on_event=log.add,
             )
             stack.callback(decider.close)
+            steering = Steering(
+                self._plan, decider, journal, end=self.end, log=log.add,
+                train=lambda: self.train_denoiser(180.0, "ctl"),
+                limits=stage_limits(self._settings),
+            )  # fmt: skip
+            stack.enter_context(steering)
             outlets = Outlets(
                 ring,
                 recorder,
@@ -148,10 +176,11 @@ class Session:
                 pace=pace,
                 on_burst=decider.burst_ended,
                 on_burst_start=decider.burst_started,
+                on_effect=steering.effect,
+                on_late=steering.late,
             )
-            board = StatusBoard(
-                acquisition, recorder, decider, self._ledger, self._plan, log, analysis
-            )
+            parts = (acquisition, recorder, decider, self._ledger, steering, log, analysis)
+            board = StatusBoard(*parts)
             supervisor = Supervisor(
                 context,
                 child_specs(
@@ -160,54 +189,42 @@ class Session:
                     analysis.address,
                     lambda: decider.state,
                     self._window(view),
+                    lambda: self._denoising.pipeline,
                 ),
                 on_message=lambda role, message: self._heard(
-                    role, message, decider, log, board, supervisor
+                    role, message, decider, log, board, supervisor, steering
                 ),
-                on_tick=lambda: self._tick(board, supervisor),
+                on_tick=lambda: self._tick(board, supervisor, steering),
                 on_event=log.add,
                 on_restart=journal.add_restart,
                 logs=self._folder.path / "logs",
                 port=self._settings.inference.port,
             )
+            self._denoising.connect(supervisor)
+            steering.listen(context, self._folder.path, acquisition.counts)
             with supervisor:
                 self._image(acquisition, supervisor, decider, log)
-                self._await_last_answers(acquisition, supervisor, decider)
+                await_last_answers(acquisition, supervisor, decider)
             board.sample()
             self._close(recorder)
             self._judge(supervisor, decider, recorder)
             for stage, count in board.drops(supervisor).items():
                 journal.add_drops(stage, count)
             decider.close()
+            self._denoising.close()
+            if problem := self._protection.finish():
+                self._outcome.wrong(ExitCode.HARDWARE, problem)
             journal.finish(self._outcome.state(interrupted=bool(ends.count)), self._outcome.reason)
         self._outcome.add_up(self._folder, acquisition.counts.captured)
         return report_of(
             RunParts(
-                rig, info, acquisition, recorder.stats(), decider, supervisor, board,
-                self._ledger, self._outcome, self._folder,
+                rig.rig, info, acquisition, recorder.stats(), decider, supervisor, board,
+                self._ledger, self._outcome, self._folder, self._protection.to_json(),
+                self._denoising,
             )
         )  # fmt: skip
 
     # --- before -----------------------------------------------------------------------------
-
-    def _introduce(self, info: RigInfo, image: ImageFormat) -> None:
-        scale = f"{image.pixel_size_um:g} µm/px" if image.pixel_size_um else "uncalibrated"
-        lines = [
-            f"Rig {info.name}: camera {info.camera}, {image.width} x {image.height} "
-            f"{image.dtype} ({image.bit_depth} bit), {scale}",
-            f"Configuration: {info.config}" if info.config else "",
-            f"Device adapters: {info.adapters}" if info.adapters else "",
-            f"Driven by {info.software}" if info.software else "",
-            *(f"Note: {note}" for note in info.notes),
-            f"Recording to {self._folder.path}",
-        ]
-        for line in filter(None, lines):
-            self._console.print(line, markup=False, soft_wrap=True)
-
-    def _check(self, info: RigInfo) -> None:
-        found = plan_problems(self._settings, self._facts, info)
-        if found:
-            raise SettingsProblems(Problem("", key_text(key), text) for key, text in found)
 
     def _recording(self) -> RecorderSettings:
         record = self._settings.record
@@ -243,7 +260,7 @@ class Session:
         self, acquisition: Acquisition, supervisor: Supervisor, decider: Decider, log: RunLog
     ) -> None:
         with self._console.status("Warming up the pipeline ..."):
-            ready = self._wait_warm(supervisor)
+            ready = wait_warm(supervisor, self._stop)
         if self._stop.is_set():
             return
         if ready:
@@ -254,14 +271,16 @@ class Session:
             log.add("Inference is not ready; imaging goes on without it.")
         timer = None
         if self._seconds is not None:
-            timer = threading.Timer(self._seconds, self._end, ("the time asked for is over",))
+            timer = threading.Timer(self._seconds, self.end, ("the time asked for is over",))
             timer.daemon = True
             timer.start()
         try:
-            acquisition.run(self._stop)
+            image_all(acquisition, self._plan, supervisor, decider, self._stop)
             self._outcome.end("the plan is done")
         except EndOfData:
             self._outcome.end("the recorded data is at its end")
+        except LightSpent as error:
+            self._outcome.end(f"the light budget is spent: {error}")
         except RigError as error:
             sentence = f"the microscope failed: {error}"
             self._outcome.wrong(ExitCode.HARDWARE, sentence, ends=True)
@@ -273,15 +292,6 @@ class Session:
                 timer.cancel()
                 timer.join(1.0)
 
-    def _wait_warm(self, supervisor: Supervisor) -> bool:
-        deadline = time.monotonic() + WARM_UP_TIMEOUT_S
-        while time.monotonic() < deadline and not self._stop.is_set():
-            if supervisor.wait_ready("inference", 0.2):
-                return True
-            if supervisor.given_up("inference") or supervisor.failure is not None:
-                return False
-        return False
-
     def _heard(
         self,
         role: str,
@@ -290,12 +300,17 @@ class Session:
         log: RunLog,
         board: StatusBoard,
         supervisor: Supervisor,
+        steering: Steering,
     ) -> None:
+        if self._denoising.heard(role, message):
+            return
         match message:
             case Result():
+                decider.engine = self._denoising.engine(message, decider.engine)
                 decider.take(message)
                 if not self._headless:
                     board.forward(message, supervisor)
+                self._protection.see(message)
             case Ready() if role == "inference":
                 decider.engine = EngineInfo(
                     message.engine, message.precision, message.device, message.model
@@ -304,31 +319,21 @@ class Session:
             case Fault():
                 log.add(f"{role}: {message.sentence}")
             case Stop():
-                self._end(message.reason)
+                self.end(message.reason)
+            case Steer() if role == "display":
+                steering.steered(message)
             case _:
                 pass
 
-    def _tick(self, board: StatusBoard, supervisor: Supervisor) -> None:
+    def _tick(self, board: StatusBoard, supervisor: Supervisor, steering: Steering) -> None:
         board.sample()
+        steering.tick()
+        self._protection.tick()
         if not self._headless:
             board.publish(supervisor)
 
-    def _await_last_answers(
-        self, acquisition: Acquisition, supervisor: Supervisor, decider: Decider
-    ) -> None:
-        """Give inference time to answer the last frames, as long as answers keep coming."""
-        last = acquisition.counts.last_sent
-        deadline = time.monotonic() + LAST_ANSWERS_S
-        seen = decider.seen.last_seq
-        while decider.seen.last_seq < last and time.monotonic() < deadline:
-            if not supervisor.is_ready("inference"):
-                return
-            time.sleep(0.01)
-            if decider.seen.last_seq != seen:
-                seen = decider.seen.last_seq
-                deadline = time.monotonic() + LAST_ANSWERS_S
-
-    def _end(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
+        """End imaging in order, for this reason; from any thread."""
         self._outcome.end(reason)
         self._stop.set()
         self._plan.close()
@@ -336,7 +341,7 @@ class Session:
     def _rule_failed(self, rule: RuleSettings, sentence: str) -> None:
         self._outcome.wrong(ExitCode.RULE_FAILED, f"rule '{rule.name}': {sentence}")
         if rule.on_error == "stop":
-            self._end(f"rule '{rule.name}' failed")
+            self.end(f"rule '{rule.name}' failed")
 
     # --- after ------------------------------------------------------------------------------
 

@@ -20,85 +20,18 @@ from pydantic import (
 )
 
 from drivers.settings import RigSettings
+from live.actionsettings import BurstAction as BurstAction
 from live.didyoumean import key_problems
+from live.lightsettings import LightSettings
+from live.plansource import endless_problem
+from live.rulesettings import SAFE_NAME as SAFE_NAME
+from live.rulesettings import RuleSettings as RuleSettings
 from live.yamlfile import key_text
 from models.settings import PipelineSettings
-
-SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$"
-"""Names become folder names on every system."""
 
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class BurstAction(_Settings):
-    """Record fast at the place of the event, then go back to the plan."""
-
-    kind: Literal["burst"] = "burst"
-    frames: int = Field(gt=0, le=100_000)
-    """How many frames the burst records."""
-    rate_factor: float | None = Field(default=None, gt=0, le=1000)
-    """Frame rate as a multiple of the plan's; 4 when ``interval_ms`` is not given either."""
-    interval_ms: float | None = Field(default=None, ge=0)
-    """Time between frames instead of a factor; 0 is as fast as exposure and read-out allow."""
-    centre: bool = True
-    """Move the stage so that the object is in the middle of the image."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_rate(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        given = [k for k in ("rate_factor", "interval_ms") if value.get(k) is not None]
-        if len(given) == 2:
-            raise ValueError("rate_factor and interval_ms say the same thing; give one of them")
-        return value if given else {**value, "rate_factor": 4.0}
-
-
-class RuleSettings(_Settings):
-    """When something is seen, do something, within bounds."""
-
-    name: str = Field(pattern=SAFE_NAME)
-    when: Literal["divided", "appeared", "became"]
-    """``divided``: a mother became two daughters. ``appeared``: a new object came into view.
-    ``became``: an object that was not, or not seen, is now of the class ``of_class``."""
-    then: BurstAction
-    min_confidence: float = Field(default=0.0, ge=0, le=1)
-    """Objects that the segmentation is less sure of do not count."""
-    min_age_frames: int = Field(default=1, ge=1)
-    """``appeared`` and ``became``: wait until the object was seen in this many frames, for
-    ``became`` in its class and in a row; 1 acts at once."""
-    of_class: str | None = Field(default=None, min_length=1)
-    """Objects of another class do not count. One of the names that the pipeline's ``classify``
-    gives; for ``divided`` both daughters must be of it."""
-    min_probability: float = Field(default=0.5, ge=0, le=1)
-    """Of that class; with less an object does not count."""
-    max_uncertainty: float | None = Field(default=None, ge=0, le=1)
-    """Objects that were less sure than this when the pipeline's ``trust`` last checked them do not
-    count; those that were never checked do. None takes all."""
-    unlike: Literal["hold", "act"] = "hold"
-    """While images are unlike those that the network knows, as ``trust`` says: hold back, or act
-    all the same."""
-    min_separation: float = Field(default=1.1, ge=0, le=10)
-    """For ``divided``: act once the centres of the two daughters are this far apart, in the sum of
-    their radii. A cell that a flickering outline cuts in two never gets there; 0 acts at once."""
-    edge_margin_px: float = Field(default=0.0, ge=0)
-    """Objects whose centre is closer than this to the border of the image do not count."""
-    cooldown_s: float = Field(default=0.0, ge=0)
-    """Pause after each firing, counted from its decision."""
-    max_firings: int = Field(default=10, ge=1)
-    """After this many the rule is done for the run."""
-    max_evidence_age_ms: float = Field(default=2000.0, gt=0)
-    """What was seen longer ago than this, when the decision is made, is not acted on."""
-    on_error: Literal["stop", "disarm", "go_on"] = "disarm"
-    """If the action fails: end the run, switch this rule off, or only note it."""
-
-    @model_validator(mode="after")
-    def _class_is_named(self) -> Self:
-        if self.of_class is None and self.when == "became":
-            raise ValueError("when: became needs of_class, the name of the class; give it")
-        return self
 
 
 class InferenceSettings(_Settings):
@@ -153,7 +86,13 @@ class ExperimentSettings(_Settings):
     rig: RigSettings
     pipeline: PipelineSettings
     plan: useq.MDASequence
+    late: Literal["skip", "run"] = "skip"
+    """What became due while a rule's action ran: of each place image the newest time point only,
+    or all of them one after the other. Either way each is recorded as late."""
+    open_ended: bool = False
+    """Go on after the plan's last time point, at its last interval, until somebody stops."""
     rules: tuple[RuleSettings, ...] = ()
+    light: LightSettings = LightSettings()
     inference: InferenceSettings = InferenceSettings()
     record: RecordSettings = RecordSettings()
     display: DisplaySettings = DisplaySettings()
@@ -176,6 +115,12 @@ class ExperimentSettings(_Settings):
                 raise ValueError(f"two rules are called '{name}'; give each its own name")
         return self
 
+    @model_validator(mode="after")
+    def _open_ended_plan(self) -> Self:
+        if self.open_ended and (problem := endless_problem(self.plan)):
+            raise ValueError(f"open_ended: {problem}")
+        return self
+
     @field_serializer("plan")
     def _plan_as_data(self, plan: useq.MDASequence) -> dict[str, Any]:
         return plan.model_dump(mode="json", exclude_none=True)
@@ -183,4 +128,6 @@ class ExperimentSettings(_Settings):
     def to_yaml(self) -> str:
         """The whole experiment as YAML that ``parfocal run`` takes again."""
         data = self.model_dump(mode="json", exclude_none=True)
+        # Here null can say something: an interval of null is that of the plan.
+        data["rules"] = [rule.model_dump(mode="json") for rule in self.rules]
         return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))

@@ -12,9 +12,9 @@ from live.acquire import Acquisition
 from live.decider import Decider
 from live.ledger import Ledger
 from live.messages import Result, Status
-from live.plan import Plan
 from live.recorder import Recorder
 from live.runlog import RunLog
+from live.steering import Steering
 from live.supervisor import Supervisor
 
 RATE_SPAN = 15
@@ -31,7 +31,7 @@ class StatusBoard:
         recorder: Recorder,
         decider: Decider,
         ledger: Ledger,
-        plan: Plan,
+        steering: Steering,
         log: RunLog,
         analysis: FrameSender,
     ) -> None:
@@ -39,7 +39,7 @@ class StatusBoard:
         self._recorder = recorder
         self._decider = decider
         self._ledger = ledger
-        self._plan = plan
+        self._steering = steering
         self._log = log
         self._analysis = analysis
         self._process = psutil.Process()
@@ -123,9 +123,11 @@ class StatusBoard:
             events=self._log.newest(),
             recorded=stats.recorded,
             captured=self._acquisition.counts.captured,
-            phase="burst" if self._plan.in_burst else "plan",
+            phase=self._steering.phase(),
             warning=warning,
             target_um=self._decider.target_um,
+            modes=dict(self._decider.carrier.arming.modes()),
+            asked=self._steering.asked(),
         )
 
     def _current_rates(self) -> tuple[float, float]:

@@ -39,6 +39,7 @@ BEAT_S = 0.5
 TICK_S = 0.2
 GRACE_S = 3.0
 OUTBOX = 256
+MOST_ASKED = 4
 
 
 class Supervisor:
@@ -85,7 +86,10 @@ class Supervisor:
         self._logs = logs
         self._port = port
         self._outbox: queue.Queue[tuple[str, Message]] = queue.Queue(OUTBOX)
+        self._asked: queue.Queue[ChildSpec] = queue.Queue(MOST_ASKED)
+        # replaced as a whole, never changed: other threads read it
         self._children: dict[str, Child] = {}
+        self._address = ""
         self._ready = threading.Condition()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -106,10 +110,9 @@ class Supervisor:
             router.close(0)
             raise
         token = secrets.token_hex(16)
+        self._address = address
         self._logs.mkdir(parents=True, exist_ok=True)
-        for spec in self._specs:
-            log = self._logs / f"{spec.role}.txt"
-            self._children[spec.role] = Child(spec, address, token, log)
+        self._children = {spec.role: self._child(spec, token) for spec in self._specs}
         self._thread = threading.Thread(
             target=self._work, args=(router, token), name="supervisor", daemon=True
         )
@@ -139,6 +142,17 @@ class Supervisor:
             self._outbox.put_nowait((role, message))
         except queue.Full:
             self.drops[f"{role}_outbox"] += 1
+            return False
+        return True
+
+    def start(self, spec: ChildSpec) -> bool:
+        """Start one more child soon; False when one of its role runs, or too many are asked for."""
+        child = self._children.get(spec.role)
+        if child is not None and not child.given_up:
+            return False
+        try:
+            self._asked.put_nowait(spec)
+        except queue.Full:
             return False
         return True
 
@@ -176,6 +190,24 @@ class Supervisor:
         """Role -> the largest resident memory seen, MiB."""
         return {role: child.peak_mb for role, child in self._children.items()}
 
+    def _child(self, spec: ChildSpec, token: str) -> Child:
+        return Child(spec, self._address, token, self._logs / f"{spec.role}.txt")
+
+    def _start_asked(self, token: str) -> None:
+        while True:
+            try:
+                spec = self._asked.get_nowait()
+            except queue.Empty:
+                return
+            child = self._child(spec, token)
+            try:
+                child.start()
+            except OSError as error:
+                child.give_up(f"could not be started: {error}")
+                self._on_event(f"{spec.role} {child.given_up}")
+                self._on_message(spec.role, Fault(role=spec.role, sentence=child.given_up))
+            self._children = {**self._children, spec.role: child}
+
     def _work(self, router: zmq.Socket[bytes], token: str) -> None:
         try:
             self._serve(router, token)
@@ -200,6 +232,7 @@ class Supervisor:
             now = time.monotonic()
             if now - last_tick >= TICK_S:
                 last_tick = now
+                self._start_asked(token)
                 self._watch(now)
                 self._on_tick()
                 self._flush(router)
@@ -277,7 +310,8 @@ class Supervisor:
             happened = child.watch(now)
             if happened:
                 self._on_event(happened)
-                self._on_restart(role, happened)
+                if child.spec.restart:
+                    self._on_restart(role, happened)
                 if child.given_up:
                     fault = Fault(version=PROTOCOL, role=role, sentence=happened, fatal=True)
                     self._on_message(role, fault)

@@ -10,13 +10,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import zmq
 
 from drivers import FrameReceiver, RingReader, WireError, px_to_um
 from live.control import Control, RigGone
-from live.display import RuleLine, ShownFrame, ShownResult, ShownStatus
+from live.display import (
+    RuleLine,
+    ShownFrame,
+    ShownQuestion,
+    ShownResult,
+    ShownStatus,
+    ShownTraining,
+)
 from live.display.app import run_window
 from live.display.errors import DisplayError
 from live.messages import (
@@ -25,7 +33,10 @@ from live.messages import (
     Ready,
     Result,
     Status,
+    Steer,
     Stop,
+    TrainDenoiser,
+    TrainingProgress,
     objects_from_bytes,
 )
 
@@ -94,6 +105,7 @@ class WireFeed:
             channel=result.meta.channel,
             classes=result.classes,
             verdict=result.verdict,
+            denoise=result.denoise,
         )
 
     def status(self) -> ShownStatus:
@@ -129,7 +141,9 @@ class WireFeed:
                     self._passed_over += self._result is not None
                     self._result = message
                 case Status():
-                    self._status = _shown_status(message)
+                    self._status = replace(_shown_status(message), training=self._status.training)
+                case TrainingProgress():
+                    self._status = replace(self._status, training=_shown_training(message))
                 case Stop():
                     self._closed = True
                     return
@@ -142,14 +156,22 @@ def _shown_status(status: Status) -> ShownStatus:
         drops=status.drops,
         engine=status.engine,
         latency_ms=status.latency_ms,
-        rules=[RuleLine(*line) for line in status.rules],
+        rules=[RuleLine(*line, status.modes.get(line[0], "auto")) for line in status.rules],
         events=status.events,
         recorded=status.recorded,
         captured=status.captured,
         phase=status.phase,
         warning=status.warning,
         target_um=status.target_um,
+        asked=[ShownQuestion(a.number, a.rule, a.text, a.left_s) for a in status.asked],
     )
+
+
+def _shown_training(word: TrainingProgress) -> ShownTraining:
+    return ShownTraining(
+        word.state, word.sentence, word.done, word.left_s, word.loss_start, word.loss_best,
+        word.frames,
+    )  # fmt: skip
 
 
 def show(control: Control, context: zmq.Context[zmq.Socket[bytes]]) -> int:
@@ -170,6 +192,8 @@ def show(control: Control, context: zmq.Context[zmq.Socket[bytes]]) -> int:
                 on_close=lambda: None,
                 snapshot_dir=picture.parent,
                 taught_dir=Path(message.taught) if message.taught else None,
+                on_train=lambda: control.send(TrainDenoiser()),
+                on_steer=lambda words: control.send(Steer(words=words)),
             )
         finally:
             feed.close()

@@ -20,6 +20,10 @@ _OURS = {
     "segment": "benchmarks.segment:run",
     "measure": "benchmarks.measure:run",
     "track": "benchmarks.track:run",
+    "denoise": "benchmarks.denoise:run",
+    "decide": "benchmarks.decide:run",
+    "reaction": "benchmarks.reaction:run",
+    "smart": "benchmarks.smart:run",
 }
 """Known without an installation, so that a bare checkout can be measured too."""
 

@@ -16,7 +16,7 @@ from live.commands.options import (
     console,
     write_json,
 )
-from live.errors import ExitCode, SettingsProblems, UsageError
+from live.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from live.settings import ExperimentSettings
@@ -102,25 +102,21 @@ def check(
 ) -> None:
     """Find every mistake in an experiment before the light goes on.
 
-    Holds the plan against the hardware, the models and the disk, and prints all that is wrong at
-    once, by file and key. Nothing is moved and no frame is taken.
+    Holds the plan and the rules against the hardware, the limits, the light budget, the models and
+    the disk, and prints all that is wrong at once, by file, line and key. Nothing is moved and no
+    frame is taken. Exit code 2 when something is wrong, 3 when only the microscope did not open.
     """
-    from live.check import CheckReport, check_experiment
-    from live.configfiles import config_path
-    from live.loading import load_experiment
-    from live.yamlfile import yaml_from_path
+    from live.check import check_file
+    from live.commands.checktable import check_table
 
     check_json_target(json_file)
-    try:
-        settings = load_experiment(experiment, rig=rig)
-        source = yaml_from_path(config_path("experiments", experiment))
-        report = check_experiment(settings, source=source, hardware=hardware, out=out)
-    except SettingsProblems as error:
-        report = CheckReport(problems=error.problems)
+    report = check_file(experiment, rig=rig, hardware=hardware, out=out)
     write_json(json_file, report.to_json())
     screen = console()
     for note in report.notes:
         screen.print(note, markup=False)
+    if report.summary:
+        screen.print(check_table(report.summary))
     if report.problems:
         for problem in report.problems:
             typer.echo(str(problem), err=True)

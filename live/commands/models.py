@@ -144,6 +144,45 @@ def train_classify(
     _say_weights(train_and_export(settings, export_only=export_only))
 
 
+@train_app.command(
+    "denoise", epilog="Example: parfocal models train denoise my-run --out training --minutes 3"
+)
+def train_denoise(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_OR_FOLDER",
+            help="Folder of a run, a TIFF or a stack, an OME-Zarr, or a folder of pictures.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="For weights, card and pictures.")
+    ] = Path("training"),
+    name: Annotated[
+        str, typer.Option("--name", help="Of the network: NAME.onnx, NAME.md.")
+    ] = "denoise-mine",
+    start: Annotated[
+        str, typer.Option("--start", metavar="MODEL", help="Weights to start from.")
+    ] = "denoise",
+    minutes: Minutes = 3.0,
+    seed: Seed = 1,
+    channel: Annotated[
+        str, typer.Option("--channel", help="Of a run: train on this preset's frames only.")
+    ] = "",
+) -> None:
+    """Train the denoiser on your own noisy frames; no clean image is needed.
+
+    Weights are written only if they do better than those that training started from on frames that
+    were held out. Ctrl-C ends training early and keeps the best so far. A picture of before and
+    after, the loss curve and the scores come beside them.
+
+    Needs the extra "train".
+    """
+    from live.commands.train_denoise import train_denoiser
+
+    train_denoiser(source, out, name, start=start, minutes=minutes, seed=seed, channel=channel)
+
+
 def _need_torch() -> None:
     if any(find_spec(part) is None for part in ("torch", "onnx", "onnxscript")):
         raise UsageError(

@@ -5,13 +5,23 @@ process imports only ``live.display.availability`` and ``live.display.view_model
 """
 
 from live.display.availability import display_available
-from live.display.view_model import DisplayFeed, RuleLine, ShownFrame, ShownResult, ShownStatus
+from live.display.view_model import (
+    DisplayFeed,
+    RuleLine,
+    ShownFrame,
+    ShownQuestion,
+    ShownResult,
+    ShownStatus,
+    ShownTraining,
+)
 
 __all__ = [
     "DisplayFeed",
     "RuleLine",
     "ShownFrame",
+    "ShownQuestion",
     "ShownResult",
     "ShownStatus",
+    "ShownTraining",
     "display_available",
 ]

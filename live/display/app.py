@@ -25,6 +25,8 @@ def run_window(
     on_close: Callable[[], None],
     snapshot_dir: Path | None = None,
     taught_dir: Path | None = None,
+    on_train: Callable[[], bool] | None = None,
+    on_steer: Callable[[tuple[str, ...]], bool] | None = None,
     clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> int:
     """Show the window until the feed is closed or someone closes it. Blocks; main thread only.
@@ -47,6 +49,10 @@ def run_window(
         Where the Snapshot button puts its pictures; the working folder when None.
     taught_dir
         Where objects go that someone names by clicks; None offers no such thing.
+    on_train
+        Asks for a training of the denoiser, see ``LiveWindow``; None offers no such thing.
+    on_steer
+        Sends a command in the words of ``parfocal ctl``; None offers no controls.
     clock_ns
         The clock of ``ShownFrame.captured_ns``.
 
@@ -74,7 +80,18 @@ def run_window(
         return run_still(
             feed, title=title, picture=screenshot, on_close=on_close, clock_ns=clock_ns
         )
-    return _run_qt(feed, title, offscreen, screenshot, on_close, snapshot_dir, taught_dir, clock_ns)
+    return _run_qt(
+        feed,
+        title,
+        offscreen,
+        screenshot,
+        on_close,
+        snapshot_dir,
+        taught_dir,
+        on_train,
+        on_steer,
+        clock_ns,
+    )
 
 
 def _run_qt(
@@ -85,6 +102,8 @@ def _run_qt(
     on_close: Callable[[], None],
     snapshot_dir: Path | None,
     taught_dir: Path | None,
+    on_train: Callable[[], bool] | None,
+    on_steer: Callable[[tuple[str, ...]], bool] | None,
     clock_ns: Callable[[], int],
 ) -> int:
     if offscreen:
@@ -105,6 +124,8 @@ def _run_qt(
         on_close=on_close,
         snapshot_dir=snapshot_dir,
         taught_dir=taught_dir,
+        on_train=on_train,
+        on_steer=on_steer,
         clock_ns=clock_ns,
     )
     window.start()

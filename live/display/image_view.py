@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from live.display import theme
 from live.display.badges import Badges
 from live.display.classes import object_text
 from live.display.contrast import Levels, to_grey
+from live.display.denoise import RESIDUAL_SIGMAS, diverging, residual
 from live.display.marks import MarksItem
 from live.display.outlines import outline_rgba
 from live.display.placement import Placement
@@ -31,8 +33,15 @@ class ViewOptions:
     ids: bool = True
     tails: bool = True
     denoised: bool = False
+    """Denoised picture right of the line."""
+    residual: bool = False
+    """What denoising took away, right of the line; ``denoised`` is then left out."""
     by_class: bool = False
     """Colours tell classes instead of tracks."""
+
+
+Paint = Callable[[tuple[slice, slice]], NDArray[np.uint8]]
+"""Part of a picture as grey (y, x) or colour (y, x, 3)."""
 
 
 class ImageView(QWidget):
@@ -124,6 +133,7 @@ class ImageView(QWidget):
         result: ShownResult | None,
         placement: Placement | None,
         options: ViewOptions,
+        source: ShownFrame | None = None,
     ) -> None:
         """Draw a frame with the overlay of a result.
 
@@ -137,6 +147,8 @@ class ImageView(QWidget):
             What was found and where it belongs on this frame; None for no overlay.
         options
             What to draw of it.
+        source
+            The frame that the result was found in, for the residual; None where it is gone.
         """
         shape = frame.pixels.shape
         if shape != self._shape:
@@ -151,8 +163,8 @@ class ImageView(QWidget):
         shown = result if placement is not None and placement.visible else None
         y_px, x_px = (placement.y_px, placement.x_px) if placement is not None else (0.0, 0.0)
         self._draw_outlines(shown if options.outlines else None, y_px, x_px, options.by_class)
-        denoised = shown.denoised if shown is not None and options.denoised else None
-        self._draw_denoised(denoised, levels, y_px, x_px)
+        paint = _right_side(shown, source, levels, options) if shown is not None else None
+        self._draw_right(paint, y_px, x_px)
         per_px = self._box.viewPixelSize()[0]
         self.badges.set_scale(frame.pixel_size_um, 1.0 / per_px if per_px > 0 else 1.0)
         self.badges.set_pointer(self._under_pointer(frame, shown, y_px, x_px))
@@ -203,21 +215,17 @@ class ImageView(QWidget):
         x, y, width, height = region.rect
         self._outlines.setRect(QRectF(x + x_px, y + y_px, width, height))
 
-    def _draw_denoised(
-        self, denoised: NDArray[np.generic] | None, levels: Levels, y_px: float, x_px: float
-    ) -> None:
-        """Right of the swipe line the denoised picture covers the raw one."""
-        self._swipe.setVisible(denoised is not None)
-        split = 0 if denoised is None else max(0, round(self._swipe.value() - x_px))
+    def _draw_right(self, paint: Paint | None, y_px: float, x_px: float) -> None:
+        """Right of the swipe line another picture covers the raw one."""
+        self._swipe.setVisible(paint is not None)
+        split = 0 if paint is None else max(0, round(self._swipe.value() - x_px))
         region = self._visible(y_px, x_px)
         start = -(-split // region.stride) * region.stride
-        if denoised is None or start >= region.x1:
+        if paint is None or start >= region.x1:
             self._denoised.setVisible(False)
             return
         region = Region(region.y0, max(region.x0, start), region.y1, region.x1, region.stride)
-        self._denoised.setImage(
-            to_grey(denoised[region.slices], levels), autoLevels=False, levels=(0, 255)
-        )
+        self._denoised.setImage(paint(region.slices), autoLevels=False, levels=(0, 255))
         x, y, width, height = region.rect
         self._denoised.setRect(QRectF(x + x_px, y + y_px, width, height))
         self._denoised.setVisible(True)
@@ -255,3 +263,29 @@ class ImageView(QWidget):
     def _on_pointer(self, position: QPointF) -> None:
         self._pointer = position
         self._moved = True
+
+
+def right_note(options: ViewOptions, has_source: bool) -> str:
+    """What lies left and right of the line, in words."""
+    if options.residual and not has_source:
+        return "no residual: the raw frame of this result is gone"
+    if options.residual:
+        return f"raw | residual, blue to red ±{RESIDUAL_SIGMAS:g} σ of the noise"
+    return "raw | denoised" if options.denoised else ""
+
+
+def _right_side(
+    result: ShownResult, source: ShownFrame | None, levels: Levels, options: ViewOptions
+) -> Paint | None:
+    """What is drawn right of the line; None for nothing."""
+    denoised, report = result.denoised, result.denoise
+    if denoised is None or not (options.denoised or options.residual):
+        return None
+    if not options.residual:
+        return lambda part: to_grey(denoised[part], levels)
+    if report is None or source is None or source.pixels.shape != denoised.shape:
+        return None
+    pixels = source.pixels
+    return lambda part: diverging(
+        residual(pixels[part], denoised[part], report) / np.float32(RESIDUAL_SIGMAS)
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from live.display.placement import Placement
-from live.display.view_model import ShownStatus
+from live.display.view_model import ShownFrame, ShownStatus
 
 STALE_MS = 500.0
 BY_DESIGN = ("display", "inference")
@@ -155,6 +155,22 @@ def scale_bar(pixel_size_um: float, wanted_px: float) -> ScaleBar:
         return ScaleBar(length, f"{length:g} px (uncalibrated)")
     text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
     return ScaleBar(length / pixel_size_um, text)
+
+
+def frame_title(frame: ShownFrame) -> str:
+    """Channel, objective and number of a frame, for its corner."""
+    return "  ·  ".join(part for part in (frame.channel, frame.objective, f"#{frame.seq}") if part)
+
+
+def frame_source(frame: ShownFrame) -> str:
+    """What a frame is and where it was taken, in two lines."""
+    height, width = frame.pixels.shape
+    size = f"{frame.pixel_size_um:.3g} µm/px" if frame.pixel_size_um > 0 else "uncalibrated"
+    parts = [frame.channel or "no channel", frame.objective, f"{width} × {height}", size]
+    if frame.exposure_ms > 0:
+        parts.append(f"{frame.exposure_ms:g} ms")
+    where = f"\nstage x {frame.x_um:.1f}  y {frame.y_um:.1f} µm"
+    return "  ·  ".join(part for part in parts if part) + where
 
 
 def _latency(status: ShownStatus) -> Tile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 
 from PySide6.QtCore import Qt
@@ -19,6 +20,8 @@ from PySide6.QtWidgets import (
 
 from live.display import theme
 from live.display.class_panel import ClassPanel
+from live.display.control_panel import ControlPanel
+from live.display.denoise_panel import DenoisePanel
 from live.display.histogram import HistogramPanel
 from live.display.image_view import ViewOptions
 from live.display.view_model import RuleLine
@@ -32,6 +35,7 @@ _BOXES = (
     ("ids", "Ids", "I", "Write the track id above every object"),
     ("tails", "Tails", "L", "Draw where each track was in the last 20 results"),
     ("denoised", "Denoised", "D", "Denoised picture right of the blue line; drag the line"),
+    ("residual", "Residual", "E", "Raw minus denoised in units of the noise, right of the line"),
     ("by_class", "By class", "C", "Colours of outlines and ids tell classes instead of tracks"),
 )
 
@@ -64,6 +68,10 @@ class SidePanel(QWidget):
             box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             self.boxes[key] = box
             grid.addWidget(box, place // 2, place % 2)
+        # one picture lies right of the line
+        denoised, residual = self.boxes["denoised"], self.boxes["residual"]
+        denoised.toggled.connect(partial(_clear, residual))
+        residual.toggled.connect(partial(_clear, denoised))
         layout.addLayout(grid)
         row = QHBoxLayout()
         self.pause = _button("Pause view", "Hold the picture on screen (space). Imaging goes on.")
@@ -74,6 +82,9 @@ class SidePanel(QWidget):
             row.addWidget(button)
         layout.addLayout(row)
 
+        self.denoise = DenoisePanel()
+        layout.addWidget(self.denoise)
+
         self.classes = ClassPanel()
         layout.addWidget(self.classes)
 
@@ -81,6 +92,9 @@ class SidePanel(QWidget):
         self.histogram = HistogramPanel()
         self.histogram.auto.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         layout.addWidget(self.histogram)
+
+        self.control = ControlPanel()
+        layout.addWidget(self.control)
 
         layout.addWidget(_heading("RULES"))
         self.rules = QLabel("none")
@@ -104,9 +118,21 @@ class SidePanel(QWidget):
         """What the boxes say."""
         return ViewOptions(**{key: box.isChecked() for key, box in self.boxes.items()})
 
-    def set_available(self, *, denoised: bool, classes: bool) -> None:
+    def show_next(self) -> None:
+        """From raw to denoised, to the residual, and back to raw."""
+        denoised, residual = self.boxes["denoised"], self.boxes["residual"]
+        if denoised.isChecked() and residual.isEnabled():
+            residual.setChecked(True)
+        elif denoised.isChecked() or residual.isChecked():
+            denoised.setChecked(False)
+            residual.setChecked(False)
+        else:
+            denoised.click()
+
+    def set_available(self, *, denoised: bool, residual: bool, classes: bool) -> None:
         """Grey boxes out where the pipeline does not denoise, or not classify."""
         self.boxes["denoised"].setEnabled(denoised)
+        self.boxes["residual"].setEnabled(residual)
         self.boxes["by_class"].setEnabled(classes)
 
     def set_rules(self, rules: Sequence[RuleLine]) -> None:
@@ -135,6 +161,11 @@ class SidePanel(QWidget):
         self.histogram.release()
 
 
+def _clear(box: QCheckBox, other: bool) -> None:
+    if other:
+        box.setChecked(False)
+
+
 def _heading(text: str) -> QLabel:
     label = QLabel(text)
     label.setObjectName("heading")
@@ -150,7 +181,8 @@ def _button(text: str, tip: str) -> QPushButton:
 
 def _rule_html(line: RuleLine) -> str:
     colour = theme.GOOD if line.armed else theme.DIM
-    state = "armed" if line.armed else "waiting"
+    ready = {"observe": "only watches", "suggest": "asks first"}.get(line.mode, "armed")
+    state = ready if line.armed else "waiting"
     fired = f"fired {line.fired}×" if line.fired else "not fired yet"
     cause = f"<br><span style='color:{theme.DIM}'>{escape(line.last_text)}</span>"
     return (

@@ -6,6 +6,7 @@ The process that receives messages turns them into these and hands them over thr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.result import Verdict
+from models.result import DenoiseReport, Verdict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +69,8 @@ class ShownResult:
     """Names that ``class_id`` of the objects counts into; empty where nothing is classified."""
     verdict: Verdict | None = None
     """The newest check of whether images are of the kind that the networks know."""
+    denoise: DenoiseReport | None = None
+    """Noise model and trust of the denoised image; None where no network denoises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,36 @@ class RuleLine:
     """Cause of the last firing in words; empty while it never fired."""
     armed: bool = True
     """False during a cool-down, or when the rule has used up its firings."""
+    mode: str = "auto"
+    """``observe``: it only logs; ``suggest``: it asks first; ``auto``: it acts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownQuestion:
+    """What a rule suggests."""
+
+    number: int
+    rule: str
+    text: str
+    left_s: float
+    """How long it can still be accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownTraining:
+    """How training the denoiser goes."""
+
+    state: str
+    """``starting``, ``reading``, ``training``, ``better``, ``not better``, ``failed``,
+    ``swapped``; empty before the first."""
+    sentence: str
+    done: float = 0.0
+    """Share of the time, 0 to 1."""
+    left_s: float = 0.0
+    loss_start: float = math.nan
+    """Held-out self-supervised loss before, NaN while it is not known."""
+    loss_best: float = math.nan
+    frames: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +134,15 @@ class ShownStatus:
     recorded: int = 0
     captured: int = 0
     phase: str = ""
-    """``plan``, ``burst``..."""
+    """``plan``, ``burst``, ``paused``."""
     warning: str = ""
     """Shown across the window until it is empty again."""
     target_um: tuple[float, float] | None = None
     """Stage position (x, y) of what a running burst looks at, ringed in the picture."""
+    asked: Sequence[ShownQuestion] = ()
+    """Suggestions that wait for an answer, oldest first."""
+    training: ShownTraining | None = None
+    """How training the denoiser goes; None while none was asked for."""
 
 
 class DisplayFeed(Protocol):

@@ -16,18 +16,25 @@ from PySide6.QtWidgets import QLabel, QSplitter, QVBoxLayout, QWidget
 
 from live.display.classes import all_classes, class_lines, trust_text
 from live.display.contrast import histogram_of
+from live.display.denoise import denoise_alarm, joined
 from live.display.errors import TeachError
 from live.display.files import free_name, write_whole
-from live.display.image_view import ImageView
+from live.display.image_view import ImageView, right_note
 from live.display.outlines import class_colour
-from live.display.readout import decision_latency, overlay_note, tiles
+from live.display.readout import (
+    decision_latency,
+    frame_source,
+    frame_title,
+    overlay_note,
+    tiles,
+)
 from live.display.scene import Dot, Scene
 from live.display.screenshot import png_of
 from live.display.side_panel import SidePanel
 from live.display.strip import Strip
 from live.display.teacher import Teacher
 from live.display.timeline import Timeline
-from live.display.view_model import DisplayFeed, ShownFrame, ShownStatus
+from live.display.view_model import DisplayFeed, ShownStatus
 from live.display.wording import say
 
 LOG = logging.getLogger(__name__)
@@ -53,6 +60,9 @@ class LiveWindow(QWidget):
         Where to keep a picture of the window up to date; None for nowhere.
     on_close
         Called once when the window closes, whoever closed it.
+    on_train
+        Called to ask for a training of the denoiser; False when the rig did not take it. None
+        offers no such thing.
     snapshot_dir
         Where the button puts its pictures; the working folder when None.
     taught_dir
@@ -68,6 +78,8 @@ class LiveWindow(QWidget):
         title: str,
         screenshot: Path | None = None,
         on_close: Callable[[], None] | None = None,
+        on_train: Callable[[], bool] | None = None,
+        on_steer: Callable[[tuple[str, ...]], bool] | None = None,
         snapshot_dir: Path | None = None,
         taught_dir: Path | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
@@ -78,6 +90,7 @@ class LiveWindow(QWidget):
         self._feed = feed
         self._screenshot = screenshot
         self._on_close = on_close
+        self._on_train = on_train
         self._snapshot_dir = snapshot_dir
         self._clock_ns = clock_ns
         self.scene = Scene()
@@ -90,6 +103,7 @@ class LiveWindow(QWidget):
         self._stale = True
         self._finished = False
         self._build()
+        self.side.control.set_steer(on_steer)
         self._connect()
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
@@ -146,9 +160,8 @@ class LiveWindow(QWidget):
 
     def age_ms(self) -> float | None:
         """Age of the picture on screen now; None before the first."""
-        if self.scene.frame is None:
-            return None
-        return (self._clock_ns() - self.scene.frame.captured_ns) / 1e6
+        frame = self.scene.frame
+        return None if frame is None else (self._clock_ns() - frame.captured_ns) / 1e6
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Stop polling, keep the last picture, tell who asked to know; the name is Qt's."""
@@ -195,6 +208,7 @@ class LiveWindow(QWidget):
         layout.addWidget(across, 1)
         self.view.badges.set_middle("waiting for the first picture")
         self.side.classes.set_available(self.teacher.available)
+        self.side.denoise.set_offered(self._on_train is not None)
 
     def _connect(self) -> None:
         side = self.side
@@ -202,7 +216,8 @@ class LiveWindow(QWidget):
             "O": side.boxes["outlines"].toggle,
             "I": side.boxes["ids"].toggle,
             "L": side.boxes["tails"].toggle,
-            "D": side.boxes["denoised"].click,
+            "D": side.show_next,
+            "E": side.boxes["residual"].click,
             "C": side.boxes["by_class"].click,
             "T": side.classes.teach.click,
             "U": self._undo,
@@ -210,6 +225,7 @@ class LiveWindow(QWidget):
             "S": self.save_snapshot,
             "R": self.view.fit,
             "Space": side.pause.toggle,
+            **side.control.keys(),
         }
         for key, action in keys.items():
             QShortcut(QKeySequence(key), self).activated.connect(action)
@@ -218,6 +234,7 @@ class LiveWindow(QWidget):
             QShortcut(QKeySequence(str(number + 1)), self).activated.connect(choose)
         side.classes.teach_toggled.connect(self._redraw)
         side.classes.undo_asked.connect(self._undo)
+        side.denoise.train_asked.connect(self._train)
         self.view.clicked.connect(self._on_click)
         for box in side.boxes.values():
             box.toggled.connect(self._redraw)
@@ -231,7 +248,7 @@ class LiveWindow(QWidget):
         try:
             self.tick()
         except Exception as error:
-            # a slot must not raise into Qt: keep it for run_window, which raises it again
+            # a slot must not raise into Qt: run_window raises it again
             self.error = error
             self.close()
 
@@ -254,7 +271,8 @@ class LiveWindow(QWidget):
         options = self.side.options()
         placement = self.scene.placement()
         dots = self._dots() if self.side.classes.teaching else ()
-        self.view.draw(frame, self.scene.levels(), result, placement, options)
+        source = self.scene.source
+        self.view.draw(frame, self.scene.levels(), result, placement, options, source)
         self.view.marks.set_marks(
             self.scene.marks(
                 placement,
@@ -274,20 +292,25 @@ class LiveWindow(QWidget):
             status = replace(status, drops={**status.drops, "display": self.scene.passed_over})
         self.strip.set_tiles(tiles(status, self.display_hz(), self.age_ms()))
         self.side.set_rules(status.rules)
+        self.side.control.set_state(status)
         self.side.set_events(status.events)
         if self.warning.text() != say(status.warning):
             self.warning.setText(say(status.warning))
             self.warning.setVisible(bool(status.warning))
         frame, result = self.scene.frame, self.scene.result
         self.side.classes.set_lines(class_lines(result, self.teacher.counts()))
+        report = result.denoise if result is not None else None
+        self.side.denoise.set_state(report, status.training)
         if frame is None:
             return
         self.view.badges.set_middle("")
-        self.view.badges.set_trust(*trust_text(result.verdict if result is not None else None))
-        self.view.badges.set_title(_title(frame))
-        self.side.source.setText(say(_source(frame)))
+        trust = trust_text(result.verdict if result is not None else None)
+        self.view.badges.set_trust(*joined(trust, denoise_alarm(report)))
+        self.view.badges.set_title(frame_title(frame))
+        self.side.source.setText(say(frame_source(frame)))
         self.side.set_available(
             denoised=result is not None and result.denoised is not None,
+            residual=report is not None and result is not None and result.denoised is not None,
             classes=result is not None and bool(result.classes),
         )
         self.view.badges.set_note(self._note(now_s))
@@ -296,8 +319,8 @@ class LiveWindow(QWidget):
         parts = ["view paused"] if self.side.pause.isChecked() else []
         parts.append(overlay_note(self.scene.placement()))
         result, options = self.scene.result, self.side.options()
-        if options.denoised and result is not None and result.denoised is not None:
-            parts.append("raw | denoised")
+        if result is not None and result.denoised is not None:
+            parts.append(right_note(options, self.scene.source is not None))
         marks = self.view.marks
         if options.ids and marks.ids_drawn < marks.ids_in_view:
             parts.append(f"{marks.ids_drawn} of {marks.ids_in_view} ids")
@@ -342,6 +365,10 @@ class LiveWindow(QWidget):
         if panel.teaching:
             self._teach(lambda: self.teacher.teach(self.scene, y_px, x_px, panel.chosen))
 
+    def _train(self) -> None:
+        taken = self._on_train is not None and self._on_train()
+        self._notify("training asked for" if taken else "the rig is busy; ask again")
+
     def _undo(self) -> None:
         if self.teacher.available:
             self._teach(self.teacher.undo)
@@ -371,17 +398,3 @@ class LiveWindow(QWidget):
 
     def _now_s(self) -> float:
         return self._clock_ns() / 1e9
-
-
-def _title(frame: ShownFrame) -> str:
-    return "  ·  ".join(part for part in (frame.channel, frame.objective, f"#{frame.seq}") if part)
-
-
-def _source(frame: ShownFrame) -> str:
-    height, width = frame.pixels.shape
-    size = f"{frame.pixel_size_um:.3g} µm/px" if frame.pixel_size_um > 0 else "uncalibrated"
-    parts = [frame.channel or "no channel", frame.objective, f"{width} × {height}", size]
-    if frame.exposure_ms > 0:
-        parts.append(f"{frame.exposure_ms:g} ms")
-    where = f"\nstage x {frame.x_um:.1f}  y {frame.y_um:.1f} µm"
-    return "  ·  ".join(part for part in parts if part) + where

@@ -223,7 +223,7 @@ def test_demo_does_what_it_promises() -> None:
     rule = settings.rules[0]
     assert settings.rig.driver == "simulated"
     assert settings.pipeline.name == "nuclei-preview"
-    assert (rule.when, rule.then.frames, rule.then.rate_factor) == ("divided", 12, 4)
+    assert (rule.when, rule.then[0].frames, rule.then[0].rate_factor) == ("divided", 12, 4)
     assert (rule.cooldown_s, rule.max_firings) == (3, 5)
 
 
