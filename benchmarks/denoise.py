@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks.denoise_data import PAIRS, Scene, fitted, real_scenes, simulated_scene
 from benchmarks.denoise_peers import PEERS, Peer, missing
+from benchmarks.denoise_segmenting import run as segmenting
 from models.result import ImageContext
 from models.tasks.denoiser import NetworkDenoiser
 
@@ -56,6 +57,7 @@ def run(*, quick: bool = False) -> list[Row]:
             rows += real_rows(scene.cut(QUICK_PX) if quick else scene, quick=quick)
     else:
         rows.append({"case": "real pairs", "left_out": "no ../shared/data/denoise beside the code"})
+    rows += segmenting(quick=quick)
     rows += latency_rows(quick=quick)
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     return [{"bench": "denoise", "machine": machine, **row} for row in rows]
