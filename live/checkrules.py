@@ -41,6 +41,12 @@ def rule_problems(settings: ExperimentSettings) -> Iterator[tuple[KeyPath, str]]
         columns = _columns(rule)
         yield from _objects(pipeline, rule, columns, key)
         yield from _classes(pipeline, rule, columns, key)
+        if rule.decide_on == "denoised" and pipeline.denoise is None:
+            yield (
+                (*key, "decide_on"),
+                f"pipeline '{pipeline.name}' does not denoise; choose one with `denoise`, such as "
+                "nuclei-denoised, or write raw",
+            )
         if pipeline.trust is None and (
             rule.max_uncertainty is not None or "uncertainty" in columns
         ):

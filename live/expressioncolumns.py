@@ -38,6 +38,9 @@ OBJECT_COLUMNS: dict[str, Column] = {
     "mean": Column("DOUBLE", "mean raw camera counts", "mean_intensity"),
     "max": Column("DOUBLE", "highest raw camera counts", "max_intensity"),
     "mean_change": Column("DOUBLE", "mean in its own baseline, which sudden events do not move"),
+    "mean_denoised": Column("DOUBLE", "mean of the denoised image, or raw", "mean_denoised"),
+    "max_denoised": Column("DOUBLE", "highest of the denoised image, or raw", "max_denoised"),
+    "mean_denoised_change": Column("DOUBLE", "mean_denoised in its own baseline"),
     "major": Column("DOUBLE", "long axis, px", "major_px"),
     "minor": Column("DOUBLE", "short axis, px", "minor_px"),
     "eccentricity": Column("DOUBLE", "0 round to 1 line", "eccentricity"),
@@ -70,6 +73,10 @@ FRAME_COLUMNS: dict[str, Column] = {
 }
 
 COLUMNS: dict[str, Column] = {**OBJECT_COLUMNS, **FRAME_COLUMNS}
+DENOISED_COLUMNS = {
+    "mean": "mean_denoised", "max": "max_denoised", "mean_change": "mean_denoised_change",
+}  # fmt: skip
+"""What a rule with ``decide_on: denoised`` means by its intensities."""
 ROI_COLUMNS = ("in_roi", "entered_roi")
 """These differ from rule to rule."""
 

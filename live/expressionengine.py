@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live.expression import LOCKED_UP, Expression, frame_value, sql_of
-from live.expressioncolumns import COLUMNS, FRAME_COLUMNS, ROI_COLUMNS, SqlType
+from live.expressioncolumns import (
+    COLUMNS,
+    DENOISED_COLUMNS,
+    FRAME_COLUMNS,
+    ROI_COLUMNS,
+    SqlType,
+)
 
 FEWEST_ROWS = 64
 MOST_TEXTS = 10_000
@@ -51,6 +57,14 @@ class Asked:
     """Its value is a number."""
     roi: int = -1
     """Which region ``in_roi`` and ``entered_roi`` speak of; -1 for none."""
+    denoised: bool = False
+    """Intensities are those of the denoised image."""
+
+    def column(self, name: str) -> str:
+        """What a name in the condition stands for."""
+        if name in ROI_COLUMNS:
+            return f"{name}_{self.roi}"
+        return DENOISED_COLUMNS.get(name, name) if self.denoised else name
 
 
 class Engine:
@@ -182,8 +196,8 @@ class Engine:
 
     def _sql(self, asked: Asked) -> str:
         def rename(name: str) -> str | None:
-            if name in ROI_COLUMNS:
-                return f"{name}_{asked.roi}"
+            if (other := asked.column(name)) != name:
+                return other
             return frame_value(name) if asked.per_frame else None
 
         text = sql_of(asked.expression.tree, rename)
@@ -212,11 +226,7 @@ def _said(error: Exception) -> str:
 
 def needed(asked: Sequence[Asked]) -> frozenset[str]:
     """Names of the columns that conditions speak of, regions with their number."""
-    return frozenset(
-        f"{name}_{one.roi}" if name in ROI_COLUMNS else name
-        for one in asked
-        for name in one.expression.columns
-    )
+    return frozenset(one.column(name) for one in asked for name in one.expression.columns)
 
 
 def _column(name: str) -> Any:

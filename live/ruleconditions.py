@@ -163,12 +163,17 @@ class Conditions:
             settings = rule.settings
             if isinstance(settings.when, str):
                 rule.when = self._ask(name, settings, settings.when, region)
-                rule.columns = tuple(sorted(self._asked[rule.when].expression.columns))
+                asked = self._asked[rule.when]
+                names = asked.expression.columns
+                rule.columns = tuple(
+                    sorted(n if n in ROI_COLUMNS else asked.column(n) for n in names)
+                )
             if settings.until is not None:
                 rule.until = self._ask(name, settings, settings.until, region)
             if settings.best is not None:
                 expression = read_expression(settings.best.by, "object", number=True)
-                rule.by = self._add(name, Asked(expression, number=True, roi=region))
+                on = settings.decide_on == "denoised"
+                rule.by = self._add(name, Asked(expression, number=True, roi=region, denoised=on))
         if regions != self._rois:
             self._rois = regions
             self._table.set_rois(regions)
@@ -177,7 +182,8 @@ class Conditions:
 
     def _ask(self, name: str, settings: RuleSettings, text: str, region: int) -> int:
         expression: Expression = read_expression(text, settings.per)
-        return self._add(name, Asked(expression, settings.per == "frame", roi=region))
+        on = settings.decide_on == "denoised"
+        return self._add(name, Asked(expression, settings.per == "frame", roi=region, denoised=on))
 
     def _add(self, name: str, asked: Asked) -> int:
         self._asked.append(asked)

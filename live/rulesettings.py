@@ -110,7 +110,7 @@ class RuleSettings(_Settings):
     roi: RoiSettings | None = None
     """The region that ``in_roi`` and ``entered_roi`` speak of."""
     decide_on: Literal["raw", "denoised"] = "raw"
-    """Which image the intensities are of. They are measured on the raw one."""
+    """Which image ``mean``, ``max`` and ``mean_change`` in the conditions are of."""
     when: str | PluginCondition
     """``divided``: a mother became two daughters. ``appeared``: a new object came into view.
     ``became``: an object that was not, or not seen, is now of the class ``of_class``. Or a
@@ -169,17 +169,6 @@ class RuleSettings(_Settings):
     """What was seen longer ago than this, when the decision is made, is not acted on."""
     on_error: Literal["stop", "disarm", "go_on"] = "disarm"
     """If the action fails: end the run, switch this rule off, or only note it."""
-
-    @field_validator("decide_on")
-    @classmethod
-    def _measured_on_raw(cls, value: str) -> str:
-        if value == "denoised":
-            raise ValueError(
-                "objects are measured on the raw image only, so there are no denoised intensities "
-                "to decide on; write raw. Objects are found on the denoised image where the "
-                "pipeline says segment_on: denoised"
-            )
-        return value
 
     @field_validator("when")
     @classmethod

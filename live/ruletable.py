@@ -18,12 +18,13 @@ from live.expressioncolumns import FRAME_COLUMNS, OBJECT_COLUMNS
 from live.rulesettings import RoiSettings
 from live.ruletracks import WARM_UP, History, Tracks, followed, ratio
 
-MOST_WAYS = 8
+MOST_WAYS = 16
 MOST_PLACES = 4096
 RATE_WINDOW_S = 300.0
 MOST_RATE_ENTRIES = 10_000
 
 _HISTORY = ("area_change", "mean_change")
+_CHANGE_DENOISED = "mean_denoised_change"
 _FRAME_HISTORY = ("n_change", "contrast_change")
 
 
@@ -125,6 +126,10 @@ class Table:
             values["area_change"], values["mean_change"] = self._way(meta).take(
                 places, objects["area_px"].astype(float), objects["mean_intensity"].astype(float)
             )
+        if _CHANGE_DENOISED in wanted:
+            _, values[_CHANGE_DENOISED] = self._way(meta, "denoised").take(
+                places, objects["area_px"].astype(float), objects["mean_denoised"].astype(float)
+            )
         self._regions(objects, places, values)
         return values, places, fresh
 
@@ -140,8 +145,8 @@ class Table:
             values[f"entered_roi_{k}"] = inside & (before == -1)
             self._inside[k][places[known]] = np.where(inside[known], 1, -1)
 
-    def _way(self, meta: FrameMeta) -> History:
-        key = (meta.channel, meta.exposure_ms, meta.pixel_size_um)
+    def _way(self, meta: FrameMeta, image: str = "raw") -> History:
+        key = (meta.channel, meta.exposure_ms, meta.pixel_size_um, image)
         history = self._ways.pop(key, None) or History(self.tracks.most)
         self._ways[key] = history
         if len(self._ways) > MOST_WAYS:

@@ -220,7 +220,7 @@ class Pipeline:
         ImageError
             When the image is not what a pipeline takes.
         """
-        from models.tasks.measure import compact, measure
+        from models.tasks.measure import compact, measure, measure_denoised
 
         self._check_open()
         _checked(pixels)
@@ -242,13 +242,14 @@ class Pipeline:
                 chosen = for_segmenting(pixels, clean)
             found, confidence = self._labels(chosen, labels, context)
         with _timed(stage_ms, "measure"):
-            # counts are measured on the raw image: a denoised one is for looking at
             objects = measure(found, pixels, confidence, context)
         mended: Mended | None = None
         if self._mender is not None and self._tracker is not None and labels is None:
             with _timed(stage_ms, "repair"):
                 mended = self._mender.mend(self._tracker, found, objects, pixels, chosen, context)
             found, objects, self.repairs = mended.labels, mended.objects, mended.repairs
+        if denoised is not None:
+            measure_denoised(objects, found, denoised)
         if (more := self.settings.measure) is not None:
             from models.tasks.measure_more import measure_more
 

@@ -34,6 +34,8 @@ OBJECT_DTYPE = np.dtype(
         ("class_id", np.int16),  # place in the result's ``classes``; -1 where not classified
         ("class_probability", np.float32),  # of that class; 0 where not classified
         ("uncertainty", np.float32),  # 0 sure to 1; -1 where the frame was not checked
+        ("mean_denoised", np.float32),  # as mean_intensity, of the denoised image; without one raw
+        ("max_denoised", np.float32),  # as max_intensity, likewise
     ]
 )
 """One row of the object table. Order and names are stable: add, never rename."""

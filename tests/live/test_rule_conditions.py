@@ -66,6 +66,25 @@ def test_it_fires_when_the_condition_begins_to_hold_and_says_what_was_seen() -> 
     assert fired(judged(book, 4, cell(1, area_px=150), cell(2, area_px=101))) == [1, 2]
 
 
+def test_a_rule_decides_on_the_image_that_it_names() -> None:
+    for on, found in (("raw", []), ("denoised", [1])):
+        book = RuleBook([rule("mean > 1200 AND max < 1400", decide_on=on)])
+        seen = cell(1, mean_denoised=1300, max_denoised=1350)
+        assert judged(book, 0, cell(1)) == []
+        (*decisions,) = judged(book, 1, seen)
+        assert fired(decisions) == found
+        if found:
+            assert "mean_denoised 1300" in decisions[0].because
+
+
+def test_a_change_of_the_denoised_image_is_seen_in_its_own_baseline() -> None:
+    book = RuleBook([rule("mean_change > 1.5", decide_on="denoised")])
+    for seq in range(8):
+        assert judged(book, seq, cell(1, mean_denoised=500)) == []
+    assert fired(judged(book, 8, cell(1, mean_intensity=5000, mean_denoised=500))) == []
+    assert fired(judged(book, 9, cell(1, mean_denoised=900))) == [1]
+
+
 def test_for_frames_counts_frames_in_a_row() -> None:
     book = RuleBook([rule("area > 100", for_frames=3)])
     big = [True, True, False, True, True, True, True, False, True, True, True]
@@ -193,7 +212,6 @@ def test_a_condition_that_fails_switches_its_rule_off_and_no_other() -> None:
         ("in_roi", {}, "need a region; give the rule"),
         ("divided", {"until": "area > 1"}, "is an event and takes no until"),
         ("divided", {"for_frames": 2}, "takes min_age_frames instead"),
-        ("area > 1", {"decide_on": "denoised"}, "measured on the raw image only"),
         ("area > 1", {"while_true": True, "until": "area < 1"}, "contradict"),
         ("confluence > 1", {"per": "frame", "count": 2}, "count is about objects"),
         ("area > 1", {"best": {"count": 1, "by": "divided"}}, "need a number"),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from models.result import OBJECT_DTYPE, ImageContext
-from models.tasks.measure import compact, measure
+from models.tasks.measure import compact, measure, measure_denoised
 
 CONTEXT = ImageContext(seq=0, time_s=0.0)
 
@@ -101,3 +101,17 @@ def test_compact_keeps_the_order_and_leaves_no_gap(values: tuple[int, ...]) -> N
     want = [0 if v == 0 else kept.index(v) + 1 for v in values]
     assert found.tolist() == [want]
     assert found.dtype == np.int32
+
+
+def test_the_denoised_image_is_measured_beside_the_raw_one() -> None:
+    rng = np.random.default_rng(3)
+    labels = compact(rng.integers(0, 5, (40, 50)).astype(np.int32))
+    raw = rng.integers(0, 4000, (40, 50)).astype(np.uint16)
+    clean = rng.integers(0, 4000, (40, 50)).astype(np.uint16)
+    confidence = np.ones(int(labels.max()), np.float32)
+    table = measure(labels, raw, confidence, CONTEXT)
+    assert table["mean_denoised"].tolist() == table["mean_intensity"].tolist()
+    measure_denoised(table, labels, clean)
+    other = measure(labels, clean, confidence, CONTEXT)
+    assert table["mean_denoised"].tolist() == other["mean_intensity"].tolist()
+    assert table["max_denoised"].tolist() == other["max_intensity"].tolist()
