@@ -26,6 +26,7 @@ _OF_TRACKS = frozenset(
         "divided",
         "appeared",
         "entered_roi",
+        "left_roi",
         "rate_divisions",
     )
 )

@@ -25,6 +25,7 @@ from live.expressioncolumns import (
     NAN_MAKERS,
     OBJECT_COLUMNS,
     OPERATORS,
+    ROI_COLUMNS,
 )
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def read_expression(text: str, per: Per = "object", *, number: bool = False) -> 
         try:
             node, columns, classes = _checked(text, per)
             tree = json.dumps(node)
-            if "in_roi" in columns or "entered_roi" in columns:
+            if any(name in columns for name in ROI_COLUMNS):
                 columns = columns | {"y", "x"}
             kind = _type_of(sql_of(tree), per)
         except ExpressionError as error:

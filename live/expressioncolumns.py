@@ -52,10 +52,12 @@ OBJECT_COLUMNS: dict[str, Column] = {
     "appeared": Column("BOOLEAN", "first frame of an object that is no daughter"),
     "in_roi": Column("BOOLEAN", "centre inside the rule's `roi`"),
     "entered_roi": Column("BOOLEAN", "inside now, outside when last seen"),
+    "left_roi": Column("BOOLEAN", "outside now, inside when last seen"),
 }
 
 FRAME_COLUMNS: dict[str, Column] = {
     "n": Column("BIGINT", "objects in the frame"),
+    "n_left": Column("BIGINT", "objects at the border one frame ago that are gone now"),
     "n_change": Column("DOUBLE", "n in its own baseline at this place"),
     "confluence": Column("DOUBLE", "part of the image that objects cover, 0 to 1"),
     "contrast": Column("DOUBLE", "median over objects of (max - mean) / mean; falls out of focus"),
@@ -77,7 +79,7 @@ DENOISED_COLUMNS = {
     "mean": "mean_denoised", "max": "max_denoised", "mean_change": "mean_denoised_change",
 }  # fmt: skip
 """What a rule with ``decide_on: denoised`` means by its intensities."""
-ROI_COLUMNS = ("in_roi", "entered_roi")
+ROI_COLUMNS = ("in_roi", "entered_roi", "left_roi")
 """These differ from rule to rule."""
 
 FUNCTIONS = frozenset(

@@ -108,7 +108,7 @@ class RuleSettings(_Settings):
     """Whether ``when`` is asked of each object, or once of the frame: then aggregates such as
     ``count(*)`` and ``avg(mean)`` speak of its objects."""
     roi: RoiSettings | None = None
-    """The region that ``in_roi`` and ``entered_roi`` speak of."""
+    """The region that ``in_roi``, ``entered_roi`` and ``left_roi`` speak of."""
     decide_on: Literal["raw", "denoised"] = "raw"
     """Which image ``mean``, ``max`` and ``mean_change`` in the conditions are of."""
     when: str | PluginCondition
@@ -266,8 +266,8 @@ class RuleSettings(_Settings):
 
 def _read(text: str, info: ValidationInfo) -> None:
     columns = read_expression(text, info.data.get("per", "object")).columns
-    if {"in_roi", "entered_roi"} & columns and info.data.get("roi") is None:
+    if {"in_roi", "entered_roi", "left_roi"} & columns and info.data.get("roi") is None:
         raise ValueError(
-            "in_roi and entered_roi need a region; give the rule "
+            "in_roi, entered_roi and left_roi need a region; give the rule "
             "roi: {box: [x0, y0, x1, y1], unit: um}"
         )

@@ -20,6 +20,8 @@ from live.ruletracks import WARM_UP, History, Tracks, followed, ratio
 
 MOST_WAYS = 16
 MOST_PLACES = 4096
+BORDER_PX = 3
+"""What comes this near the border of the image is about to leave it."""
 RATE_WINDOW_S = 300.0
 MOST_RATE_ENTRIES = 10_000
 
@@ -62,6 +64,7 @@ class Table:
         self._places: OrderedDict[tuple[Any, ...], tuple[_Level, _Level]] = OrderedDict()
         self._divisions: deque[tuple[float, int]] = deque(maxlen=MOST_RATE_ENTRIES)
         self._start_s: float | None = None
+        self._border: tuple[tuple[Any, ...], NDArray[np.int64]] | None = None
         self.set_rois(rois)
 
     def set_rois(self, rois: Sequence[RoiSettings]) -> None:
@@ -143,6 +146,7 @@ class Table:
             before = np.where(known, self._inside[k][places], 0)
             values[f"in_roi_{k}"] = inside
             values[f"entered_roi_{k}"] = inside & (before == -1)
+            values[f"left_roi_{k}"] = ~inside & (before == 1)
             self._inside[k][places[known]] = np.where(inside[known], 1, -1)
 
     def _way(self, meta: FrameMeta, image: str = "raw") -> History:
@@ -172,6 +176,7 @@ class Table:
         contrast = _contrast(objects) if {"contrast", "contrast_change"} & wanted else np.nan
         values: dict[str, Any] = {
             "n": len(objects),
+            "n_left": self._left(objects, meta, shape),
             "confluence": float(objects["area_px"].sum(dtype=float)) / max(1, shape[0] * shape[1]),
             "contrast": contrast,
             "rate_divisions": 60.0 * sum(count for _, count in self._divisions) / span_s,
@@ -193,6 +198,23 @@ class Table:
             values["contrast_change"] = sharp.take(contrast, learn=learn)
         assert values.keys() <= FRAME_COLUMNS.keys()
         return values
+
+    def _left(self, objects: NDArray[np.void], meta: FrameMeta, shape: tuple[int, int]) -> int:
+        """Objects that touched the border of the frame before and are in this one no more.
+
+        None are counted when the stage has moved: then the frame left them.
+        """
+        here = (meta.x_um, meta.y_um, meta.channel, meta.pixel_size_um, shape)
+        ids = objects["track_id"]
+        there, gone = self._border, 0
+        if there is not None and there[0] == here:
+            gone = int(np.count_nonzero(~np.isin(there[1], ids)))
+        at_border = (
+            (objects["bbox_y0"] <= BORDER_PX) | (objects["bbox_y1"] >= shape[0] - BORDER_PX)
+            | (objects["bbox_x0"] <= BORDER_PX) | (objects["bbox_x1"] >= shape[1] - BORDER_PX)
+        )  # fmt: skip
+        self._border = here, ids[at_border & (ids > 0)].copy()
+        return gone
 
     def _place(self, meta: FrameMeta) -> tuple[_Level, _Level]:
         index = tuple(meta.index.get(axis, -1) for axis in ("p", "g", "z"))

@@ -85,6 +85,23 @@ def test_a_change_of_the_denoised_image_is_seen_in_its_own_baseline() -> None:
     assert fired(judged(book, 9, cell(1, mean_denoised=900))) == [1]
 
 
+def test_leaving_a_region_and_the_view() -> None:
+    box = {"box": [40, 40, 60, 60], "unit": "px"}
+    book = RuleBook([rule("left_roi", roi=box)])
+    track = [fired(judged(book, seq, cell(1, x_px=x))) for seq, x in enumerate((50, 55, 65, 70))]
+    assert track == [[], [], [1], []]
+    book = RuleBook([rule("n_left > 0", per="frame")])
+    inner = cell(2, bbox_y0=40, bbox_x0=40, bbox_y1=60, bbox_x1=60)
+    outer = cell(1, bbox_y0=0, bbox_x0=40, bbox_y1=20, bbox_x1=60)
+    went = [bool([d for d in judged(book, 0, inner, outer) if d.action is Action.BURST])]
+    went.append(any(d.action is Action.BURST for d in judged(book, 1, inner)))
+    went.append(any(d.action is Action.BURST for d in judged(book, 2)))
+    assert went == [False, True, False]
+    book = RuleBook([rule("n_left > 0", per="frame")])
+    judged(book, 0, outer)
+    assert not judged(book, 1, x_um=900.0), "the stage left the cell, not the cell the view"
+
+
 def test_for_frames_counts_frames_in_a_row() -> None:
     book = RuleBook([rule("area > 100", for_frames=3)])
     big = [True, True, False, True, True, True, True, False, True, True, True]
