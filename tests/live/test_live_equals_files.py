@@ -43,7 +43,7 @@ def file_tracks(table: Path) -> list[tuple[int, ...]]:
         return sorted(tuple(int(row[name]) for name in names) for row in csv.DictReader(file))
 
 
-@pytest.mark.parametrize("pipeline", ["threshold", "nuclei"])
+@pytest.mark.parametrize("pipeline", ["threshold", pytest.param("nuclei", marks=pytest.mark.slow)])
 def test_live_equals_files(tmp_path: Path, data: Path, pipeline: str) -> None:
     movie = data / "ecoli" / "01"
     written = tmp_path / "experiment.yaml"
