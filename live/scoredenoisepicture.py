@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from live.display.contrast import robust_levels, sample_of, to_grey
 from live.display.denoise import diverging
-from live.errors import UsageError
+from live.picturefile import save_whole
 from live.scoredenoise import DenoiseCase
 from live.scorepicture import BACKGROUND, DIM, TEXT, font_of, write_line
 from models.scoring.restoration import CLEAN_LIMIT, RestorationScore, RingCorrelation
@@ -42,24 +41,8 @@ def write_denoise_picture(case: DenoiseCase, target: Path, title: str) -> list[s
     UsageError
         When ``target`` is no PNG or cannot be written.
     """
-    check_png(target)
-    part = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    try:
-        draw_denoised(case, title).save(part, "PNG")
-        part.replace(target)
-    except OSError as error:
-        raise UsageError(
-            f"--picture {target}: cannot be written: {error.strerror or error}"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    target = save_whole(target, lambda: draw_denoised(case, title))
     return [f"picture of {case.name} in {target}"]
-
-
-def check_png(target: Path) -> None:
-    """Refuse a name that is no PNG, with ``UsageError``."""
-    if target.suffix.lower() != ".png":
-        raise UsageError(f"--picture {target}: give a name that ends in .png")
 
 
 def draw_denoised(case: DenoiseCase, title: str) -> Image.Image:

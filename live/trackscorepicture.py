@@ -8,7 +8,6 @@ Colours are those of Okabe and Ito, as in the pictures of label images.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from live.errors import UsageError
 from live.lineagepicture import (
     DIVISION,
     HEAD,
@@ -34,6 +32,7 @@ from live.lineagepicture import (
     span_of,
 )
 from live.lineagetree import Family, Wood
+from live.picturefile import save_whole
 from live.scorepicture import BACKGROUND, COLOURS, DIM, TEXT, Kind, font_of, write_line
 from models.scoring import Fate, Forest, TrackComparison, TrackScores
 
@@ -60,21 +59,7 @@ def write_track_picture(
     UsageError
         When ``target`` is no PNG or cannot be written.
     """
-    target = target.expanduser()
-    if target.suffix.lower() != ".png":
-        raise UsageError(
-            f"--picture {target}: tracks give one picture; give a name that ends in .png"
-        )
-    part = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    try:
-        draw_tracks(compared, title, seg).save(part, "PNG")
-        part.replace(target)
-    except OSError as error:
-        raise UsageError(
-            f"--picture {target}: cannot be written: {error.strerror or error}"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    target = save_whole(target, lambda: draw_tracks(compared, title, seg))
     return [f"picture in {target}"]
 
 

@@ -130,8 +130,9 @@ def _score_denoised(
     data_range: float | None,
     split: bool,
 ) -> None:
+    from live.picturefile import check_png
     from live.scoredenoise import score_denoised
-    from live.scoredenoisepicture import check_png, write_denoise_picture
+    from live.scoredenoisepicture import write_denoise_picture
 
     if picture is not None:
         check_png(picture)

@@ -8,17 +8,12 @@ from pathlib import Path
 
 import pytest
 import useq
+from acting import Acting
 
-from drivers import FrameRing, open_rig
 from drivers.settings import MicroManagerSettings
-from live.acquire import Acquisition, Outlets, Pace
-from live.journal import Journal
+from live.acquire import Acquisition, Pace
 from live.journal_reader import JournalReader
-from live.ledger import Ledger
 from live.plan import Burst, Plan
-from live.reconcile import reconcile
-from live.recorder import Recorder, RecorderSettings
-from live.runfolder import RunFolder
 
 CAMERA = MicroManagerSettings(
     driver="micromanager",
@@ -27,67 +22,28 @@ CAMERA = MicroManagerSettings(
     startup=[["Camera", "FastImage", "1"]],
     limits={"x_um": (-1000, 1000)},
 )
+COLUMNS = "seq, decision, x_um, captured_ns"
 FAST = {"channels": [{"config": "DAPI", "exposure": 5}]}
 
 
-class Bench:
-    """A real rig, recorder and loop in a folder, and what the loop said of bursts."""
-
-    def __init__(self, folder: Path, plan: useq.MDASequence) -> None:
-        self.folder = RunFolder.create(folder)
-        self.plan = Plan(plan)
-        self.started: list[int] = []
-        self.ended: list[tuple[int, str | None]] = []
-        self.stop = threading.Event()
-
-    def run(self, during=None, seconds: float = 20.0) -> Acquisition:
-        with (
-            open_rig(CAMERA) as rig,
-            Journal(self.folder.journal) as journal,
-            Recorder(self.folder, journal, RecorderSettings(reserve_bytes=0)) as recorder,
-        ):
-            ring = FrameRing(64)
-            loop = Acquisition(
-                rig,
-                self.plan,
-                Outlets(ring, recorder, Ledger()),
-                on_burst=lambda number, why: self.ended.append((number, why)),
-                on_burst_start=self.started.append,
-            )
-            helper = threading.Thread(target=during or (lambda loop: None), args=(loop,))
-            limit = threading.Timer(seconds, self.stop.set)
-            limit.start()
-            helper.start()
-            try:
-                loop.run(self.stop)
-            finally:
-                limit.cancel()
-                limit.join()
-                helper.join()
-                ring.close()
-        assert reconcile(self.folder.path, loop.counts.captured).ok
-        return loop
-
-    def frames(self) -> list[tuple]:
-        with JournalReader(self.folder.journal) as journal:
-            sql = "SELECT seq, decision, x_um, captured_ns FROM frames ORDER BY seq"
-            return list(journal.rows(sql))
+def bench_of(folder: Path, plan: useq.MDASequence) -> Acting:
+    return Acting(folder, plan, CAMERA)
 
 
 def test_a_fast_plan_is_a_hardware_sequence_and_every_frame_is_kept(tmp_path):
-    bench = Bench(
+    bench = bench_of(
         tmp_path / "run", useq.MDASequence(**FAST, time_plan={"interval": 0, "loops": 60})
     )
     loop = bench.run()
     assert loop.counts.captured == 60
-    assert [row[0] for row in bench.frames()] == list(range(60))
+    assert [row[0] for row in bench.frames(COLUMNS)] == list(range(60))
 
 
 def test_a_timed_plan_keeps_its_rhythm(tmp_path):
     plan = useq.MDASequence(**FAST, time_plan={"interval": 0.1, "loops": 8})
-    bench = Bench(tmp_path / "run", plan)
+    bench = bench_of(tmp_path / "run", plan)
     bench.run()
-    times = [row[3] / 1e9 for row in bench.frames()]
+    times = [row[3] / 1e9 for row in bench.frames(COLUMNS)]
     assert len(times) == 8
     assert times[-1] - times[0] == pytest.approx(0.7, abs=0.15)
 
@@ -99,7 +55,7 @@ def test_a_burst_pre_empts_images_at_its_place_and_leads_home(tmp_path, interval
     plan = useq.MDASequence(
         **FAST, stage_positions=[{"x": 5, "y": 6}], time_plan={"interval": 0.15, "loops": 8}
     )
-    bench = Bench(tmp_path / "run", plan)
+    bench = bench_of(tmp_path / "run", plan)
 
     def ask(loop: Acquisition) -> None:
         while loop.counts.captured < 3:
@@ -108,7 +64,7 @@ def test_a_burst_pre_empts_images_at_its_place_and_leads_home(tmp_path, interval
         assert bench.plan.insert(Burst(7, (event,) * 5, interval_s))
 
     bench.run(ask)
-    rows = bench.frames()
+    rows = bench.frames(COLUMNS)
     burst = [row[0] for row in rows if row[1] == 7]
     assert len(burst) == 5
     assert burst == list(range(burst[0], burst[0] + 5))
@@ -121,7 +77,7 @@ def test_a_burst_pre_empts_images_at_its_place_and_leads_home(tmp_path, interval
 
 def test_a_burst_breaks_into_a_running_hardware_sequence(tmp_path):
     plan = useq.MDASequence(**FAST, time_plan={"interval": 0, "loops": 150})
-    bench = Bench(tmp_path / "run", plan)
+    bench = bench_of(tmp_path / "run", plan)
 
     def ask(loop: Acquisition) -> None:
         while loop.counts.captured < 20:
@@ -130,7 +86,7 @@ def test_a_burst_breaks_into_a_running_hardware_sequence(tmp_path):
         assert bench.plan.insert(Burst(1, (event,) * 4, 0.0))
 
     loop = bench.run(ask)
-    decisions = [row[1] for row in bench.frames()]
+    decisions = [row[1] for row in bench.frames(COLUMNS)]
     first = decisions.index(1)
     assert 20 <= first <= 60
     assert decisions.count(1) == 4
@@ -140,7 +96,7 @@ def test_a_burst_breaks_into_a_running_hardware_sequence(tmp_path):
 
 def test_a_burst_beyond_the_stage_limits_is_refused_and_the_plan_goes_on(tmp_path):
     plan = useq.MDASequence(**FAST, time_plan={"interval": 0.05, "loops": 6})
-    bench = Bench(tmp_path / "run", plan)
+    bench = bench_of(tmp_path / "run", plan)
     event = useq.MDAEvent(x_pos=99_999.0, metadata={"parfocal": {"decision": 3}})
     assert bench.plan.insert(Burst(3, (event,) * 5, 0.0))
     loop = bench.run()
@@ -154,7 +110,7 @@ def test_stop_ends_within_an_exposure_and_a_little(tmp_path):
     plan = useq.MDASequence(
         channels=[{"config": "DAPI", "exposure": 200}], time_plan={"interval": 0, "loops": 1000}
     )
-    bench = Bench(tmp_path / "run", plan)
+    bench = bench_of(tmp_path / "run", plan)
     asked = []
 
     def ask(loop: Acquisition) -> None:
@@ -193,7 +149,7 @@ def test_binning_depth_and_roi_may_change_in_mid_run(tmp_path):
         {"roi": {"offset_x": 32, "offset_y": 16, "width": 128, "height": 64}},
     ]
     events = [useq.MDAEvent(exposure=5, **change) for change in changes for _ in range(2)]
-    bench = Bench(tmp_path / "run", useq.MDASequence())
+    bench = bench_of(tmp_path / "run", useq.MDASequence())
     bench.plan = Plan(events)
     loop = bench.run()
     assert loop.counts.captured == 10
