@@ -108,4 +108,4 @@ def _foot(
     length_px = int(length_um / um_per_px)
     right = sheet.width - _MARGIN_PX
     draw.line([(right - length_px, top + 5), (right, top + 5)], fill=_INK, width=3)
-    draw.text((right, top + 14), f"{length_um:g} um", fill=_INK, anchor="ra")
+    draw.text((right, top + 14), f"{length_um:g} µm", fill=_INK, anchor="ra")

@@ -88,8 +88,9 @@ def test_a_change_of_the_denoised_image_is_seen_in_its_own_baseline() -> None:
 def test_leaving_a_region_and_the_view() -> None:
     box = {"box": [40, 40, 60, 60], "unit": "px"}
     book = RuleBook([rule("left_roi", roi=box)])
-    track = [fired(judged(book, seq, cell(1, x_px=x))) for seq, x in enumerate((50, 55, 65, 70))]
-    assert track == [[], [], [1], []]
+    outside = cell(3, x_px=90)  # never inside, so it cannot leave
+    seen = [judged(book, seq, cell(1, x_px=x), outside) for seq, x in enumerate((50, 55, 65, 70))]
+    assert [fired(one) for one in seen] == [[], [], [1], []]
     book = RuleBook([rule("n_left > 0", per="frame")])
     inner = cell(2, bbox_y0=40, bbox_x0=40, bbox_y1=60, bbox_x1=60)
     outer = cell(1, bbox_y0=0, bbox_x0=40, bbox_y1=20, bbox_x1=60)
