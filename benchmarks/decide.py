@@ -1,8 +1,8 @@
 """Deciding: rules with conditions over the object table, beside what else one could do with them.
 
-The rules are those of ``live.rules``, history and guards included. The peers only work the same
-conditions out over the same columns: DuckDB asked once for each rule, as a script would, and
-``polars.sql_expr`` where polars is installed, which the program itself does not need. Processor
+The rules are those of ``live.rules.decisions``, history and guards included. The peers only work
+the same conditions out over the same columns: DuckDB asked once for each rule, as a script would,
+and ``polars.sql_expr`` where polars is installed, which the program itself does not need. Processor
 time is compared, so that other programs on the machine do not count; wall time stands beside it.
 """
 
@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers import FrameMeta
-from live.rules import RuleBook
-from live.rulesettings import RuleSettings
+from live.rules.decisions import RuleBook
+from live.rules.settings import RuleSettings
 from models.result import OBJECT_DTYPE
 
 CASES: Final = ((1000, 20), (100, 20), (10_000, 20), (1000, 1), (1000, 100))

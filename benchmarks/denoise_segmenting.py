@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drivers.simulated.optics import View, label_image, nuclei_in_view, photons_in_view
 from drivers.simulated.sample import Sample
-from live.loading import load_pipeline_settings
+from live.experiment.loading import load_pipeline_settings
 from models import ImageContext, load_pipeline
 from models.scoring.instances import agreement
 

@@ -29,13 +29,13 @@ from drivers import FrameRing, open_rig
 from drivers.settings import MicroManagerSettings
 from drivers.simulated.settings import SimulatedSettings
 from live.acquire import Acquisition, Outlets
-from live.journal import Journal
-from live.journal_reader import JournalReader
 from live.ledger import Ledger
-from live.plan import Block, Plan
-from live.planblocks import SetInterval
-from live.recorder import Recorder, RecorderSettings
-from live.runfolder import RunFolder
+from live.plan.blocks import SetInterval
+from live.plan.plan import Block, Plan
+from live.recording.journal import Journal
+from live.recording.journal_reader import JournalReader
+from live.recording.recorder import Recorder, RecorderSettings
+from live.recording.runfolder import RunFolder
 
 EXPOSURE_MS = 20.0
 GRACE_MS = 50.0

@@ -92,7 +92,7 @@ def _read(picture: Path) -> tuple[Counts, str]:
 
 def _pipeline_rows(image: Counts, what: str, quick: bool) -> list[Row]:
     """Whole pipelines beside a camera's rate and beside StarDist's network alone."""
-    from live.loading import load_pipeline_settings
+    from live.experiment.loading import load_pipeline_settings
 
     shipped = load_pipeline_settings(PIPELINE)
     network = shipped.segment

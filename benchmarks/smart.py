@@ -3,7 +3,7 @@
 *Mitosis* images each sample as ``config/experiments/mitosis.yaml`` says, frame by frame in one
 process, so that the figures are those of segmentation, tracking and rule and not of how busy the
 machine is. *Search* runs the whole program on ``config/experiments/rare-object.yaml``. What counts
-as a division that could be seen, `live.truth` says; the share of all is told beside it.
+as a division that could be seen, `live.scoring.truth` says; the share of all is told beside it.
 
 The bars are those of the rows "all samples" and "search"; single samples have few divisions.
 """
@@ -68,7 +68,7 @@ def mitosis_rows(seeds: Sequence[int], frames: int, *, bars: bool = True) -> lis
 def search_rows(seed: int) -> list[Row]:
     """Run the search of the whole program once; the share of targets that were found again."""
     from live import run_experiment
-    from live.loading import load_experiment
+    from live.experiment.loading import load_experiment
 
     settings = load_experiment("rare-object")
     # a busy machine must not make the cells older while the stage is on its way

@@ -7,10 +7,10 @@ from typing import Any
 
 from benchmarks.smart_scope import VirtualScope, context_of
 from drivers.simulated.settings import SimulatedSettings
-from live.loading import load_experiment
-from live.rules import Action, Decision, RuleBook
-from live.settings import ExperimentSettings
-from live.truth import TruthScore, score_divisions
+from live.experiment.loading import load_experiment
+from live.experiment.settings import ExperimentSettings
+from live.rules.decisions import Action, Decision, RuleBook
+from live.scoring.truth import TruthScore, score_divisions
 from models import load_pipeline
 
 EXPERIMENT = "mitosis"

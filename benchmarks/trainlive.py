@@ -19,12 +19,12 @@ from typing import Any
 import psutil
 
 from drivers import SettingsError
-from live.denoiseframes import training_frames
-from live.journal_reader import JournalReader
-from live.loading import load_pipeline_settings
-from live.runfolder import RunFolder
+from live.denoising.frames import training_frames
+from live.experiment.loading import load_pipeline_settings
+from live.experiment.settings import ExperimentSettings
+from live.recording.journal_reader import JournalReader
+from live.recording.runfolder import RunFolder
 from live.session import Session
-from live.settings import ExperimentSettings
 
 MOST_SLOWER = 0.10
 FEWEST_FRAMES = 20
@@ -141,7 +141,7 @@ def _frames(out: Path) -> int:
 
 def _trainer() -> psutil.Process | None:
     for child in psutil.Process().children():
-        if "live.trainer" in child.cmdline():
+        if "live.denoising.trainer" in child.cmdline():
             return child
     return None
 

@@ -9,18 +9,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from live.loading import load_experiment
+    from live.experiment.loading import load_experiment
+    from live.experiment.settings import ExperimentSettings
     from live.report import RunReport
     from live.session import Session, run_experiment
-    from live.settings import ExperimentSettings
 
 __all__ = ["ExperimentSettings", "RunReport", "Session", "load_experiment", "run_experiment"]
 
 _HOME = {
-    "ExperimentSettings": "live.settings",
+    "ExperimentSettings": "live.experiment.settings",
     "RunReport": "live.report",
     "Session": "live.session",
-    "load_experiment": "live.loading",
+    "load_experiment": "live.experiment.loading",
     "run_experiment": "live.session",
 }
 

@@ -18,11 +18,11 @@ import useq
 from useq._mda_event import Channel as EventChannel
 
 from drivers import Frame, FrameError, FrameRing, FrameSender, LightSpent, Rig, RigInfo
-from live.blockrunner import BlockRunner, Imaging
+from live.actions.runner import BlockRunner, Imaging
 from live.ledger import Ledger
-from live.plan import Home, Job, Late, Plan
-from live.planblocks import Effect
-from live.recorder import Recorder
+from live.plan.blocks import Effect
+from live.plan.plan import Home, Job, Late, Plan
+from live.recording.recorder import Recorder
 
 READ_MARGIN_S = 10.0
 LONGEST_SEQUENCE = 1000

@@ -18,18 +18,18 @@ import numpy as np
 
 from drivers import RingReader, StaleSlot, WireError
 from live.acquire import Pace
-from live.actioncheck import then_of
-from live.arming import Mode
-from live.carrier import NOTHING_TO_DO, Carrier, Equipment
-from live.journal import Journal
-from live.journal_schema import DecisionRow
+from live.actions.ability import then_of
+from live.actions.carrier import NOTHING_TO_DO, Carrier, Equipment
+from live.experiment.settings import RuleSettings
 from live.ledger import Ledger
-from live.messages import Result, objects_from_bytes
-from live.plan import Plan
-from live.recorder import Recorder
-from live.rulechange import changed_rule
-from live.rules import Action, Decision, RuleBook
-from live.settings import RuleSettings
+from live.plan.plan import Plan
+from live.processes.messages import Result, objects_from_bytes
+from live.recording.journal import Journal
+from live.recording.journal_schema import DecisionRow
+from live.recording.recorder import Recorder
+from live.rules.arming import Mode
+from live.rules.change import changed_rule
+from live.rules.decisions import Action, Decision, RuleBook
 from models import EngineInfo
 from models.result import Verdict
 

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from drivers import FrameMeta, SettingsError, Source, list_frames, px_to_um
 from drivers.replay import UNKNOWN_INTERVAL_MS
-from live.ctc import CtcWriter
-from live.denoisetally import DenoiseTally
+from live.denoising.tally import DenoiseTally
 from live.errors import UsageError
-from live.explainer import Explainer, explainable
-from live.lineage import Gatherer
-from live.tracksout import GEFF_NAME, write_geff, write_trackmate
+from live.explaining.explainer import Explainer, explainable
+from live.tracks.ctc import CtcWriter
+from live.tracks.files import GEFF_NAME, write_geff, write_trackmate
+from live.tracks.lineage import Gatherer
 from models import OBJECT_DTYPE, EngineInfo, ImageContext, ModelError, PipelineSettings
 from models import load_pipeline as open_pipeline
 from models.pipeline import Pipeline

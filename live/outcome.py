@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 
 from live.errors import ExitCode
-from live.export import export_tables
-from live.journal import RunState
-from live.reconcile import reconcile
-from live.recorderrors import JournalError
-from live.runfolder import RunFolder
+from live.recording.errors import JournalError
+from live.recording.export import export_tables
+from live.recording.journal import RunState
+from live.recording.reconcile import reconcile
+from live.recording.runfolder import RunFolder
 
 _ORDER = (
     ExitCode.FRAMES_LOST,

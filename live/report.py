@@ -11,15 +11,15 @@ from typing import Any
 from drivers import Rig, RigInfo
 from live.acquire import Acquisition
 from live.decider import Decider, Seen
-from live.denoising import Denoising
+from live.denoising.denoising import Denoising
 from live.ledger import Ledger
-from live.lineagerun import export_cheap
 from live.outcome import Outcome
-from live.recorder import RecorderStats
-from live.runfolder import RunFolder
+from live.processes.supervisor import Supervisor
+from live.recording.recorder import RecorderStats
+from live.recording.runfolder import RunFolder
+from live.scoring.truthfile import write_truth
 from live.statusboard import StatusBoard
-from live.supervisor import Supervisor
-from live.truthfile import write_truth
+from live.tracks.run import export_cheap
 from models import EngineInfo
 
 

@@ -11,7 +11,7 @@ from typing import Self, TextIO
 
 from rich.console import Console
 
-from live.journal import Journal
+from live.recording.journal import Journal
 
 KEPT = 50
 

@@ -22,15 +22,20 @@ from drivers import (
 )
 from drivers.sharedmem import sweep
 from live.acquire import Acquisition, Outlets, Pace
-from live.carrier import equipment_of
-from live.childspecs import child_specs
+from live.actions.carrier import equipment_of
+from live.checks.start import check_start
 from live.decider import Decider
-from live.denoising import Denoising
+from live.denoising.denoising import Denoising
 from live.errors import ExitCode
+from live.experiment.settings import ExperimentSettings, RuleSettings
 from live.introduction import introduce
-from live.journal import Journal
 from live.ledger import Ledger
-from live.messages import (
+from live.light.protection import Protection
+from live.outcome import Outcome
+from live.plan.facts import plan_facts
+from live.plan.plan import Plan
+from live.processes.childspecs import child_specs
+from live.processes.messages import (
     ConfigureDisplay,
     Fault,
     Message,
@@ -40,22 +45,17 @@ from live.messages import (
     Stop,
     TrainDenoiser,
 )
-from live.outcome import Outcome
-from live.plan import Plan
-from live.planfacts import plan_facts
-from live.protection import Protection
-from live.recorder import Recorder, RecorderSettings
-from live.recorderrors import RecorderError
+from live.processes.signals import EndRequests
+from live.processes.supervisor import Supervisor
+from live.processes.waiting import await_last_answers, image_all, wait_warm
+from live.recording.errors import RecorderError
+from live.recording.journal import Journal
+from live.recording.recorder import Recorder, RecorderSettings
+from live.recording.runfolder import RunFolder
 from live.report import RunParts, RunReport, engine_line, report_of, rig_facts
-from live.runfolder import RunFolder
 from live.runlog import RunLog
-from live.settings import ExperimentSettings, RuleSettings
-from live.signals import EndRequests
-from live.startcheck import check_start
 from live.statusboard import StatusBoard
-from live.steering import Steering, stage_limits
-from live.supervisor import Supervisor
-from live.waiting import await_last_answers, image_all, wait_warm
+from live.steering.steering import Steering, stage_limits
 from models import EngineInfo
 
 
@@ -381,7 +381,7 @@ def run_experiment(
     Parameters
     ----------
     settings
-        From ``live.loading.load_experiment``, or built in Python.
+        From ``live.experiment.loading.load_experiment``, or built in Python.
     out
         New folder; one that holds something is refused (``OutputExists``).
     headless, seconds, offscreen, console

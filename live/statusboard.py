@@ -11,11 +11,11 @@ from drivers import FrameSender
 from live.acquire import Acquisition
 from live.decider import Decider
 from live.ledger import Ledger
-from live.messages import Result, Status
-from live.recorder import Recorder
+from live.processes.messages import Result, Status
+from live.processes.supervisor import Supervisor
+from live.recording.recorder import Recorder
 from live.runlog import RunLog
-from live.steering import Steering
-from live.supervisor import Supervisor
+from live.steering.steering import Steering
 
 RATE_SPAN = 15
 LEDGER_EVERY_S = 1.0
@@ -87,7 +87,7 @@ class StatusBoard:
         }
 
     def drops(self, supervisor: Supervisor) -> dict[str, int]:
-        """Stage -> items that did not get through; stages are those of ``live.streams``."""
+        """Stage -> items that did not get through; stages as in ``live.processes.streams``."""
         inference = supervisor.child_drops.get("inference", Counter())
         found = Counter(
             {

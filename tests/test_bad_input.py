@@ -19,8 +19,8 @@ import tifffile
 from drivers.errors import SettingsError
 from live.cli import main
 from live.errors import ExitCode
-from live.recorderrors import OutputExists
-from live.runfolder import RunFolder, status
+from live.recording.errors import OutputExists
+from live.recording.runfolder import RunFolder, status
 
 ROOT = Path(__file__).parents[1]
 CAMERA = "{driver: micromanager, config: demo, adapters: mm-test-adapters}"

@@ -12,11 +12,11 @@ import pytest
 import useq
 
 from drivers.settings import RigSettings
-from live.didyoumean import key_problems
 from live.errors import ExitCode
-from live.settings import RuleSettings
-from live.validation import checked
-from live.yamlfile import yaml_from_text
+from live.experiment.didyoumean import key_problems
+from live.experiment.settings import RuleSettings
+from live.experiment.validation import checked
+from live.experiment.yamlfile import yaml_from_text
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -49,7 +49,7 @@ def bench(
     Exits non-zero when a measurement misses a bar that it names, or could not be compared because
     the peer is not installed.
     """
-    from live.didyoumean import suggestion
+    from live.experiment.didyoumean import suggestion
 
     check_json_target(json_file)
     known = known_benches()

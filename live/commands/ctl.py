@@ -27,7 +27,7 @@ def ctl(run: RunArgument, command: Words, json_file: JsonFile = None) -> None:
     Only who started the run can, and only on the same computer. Every command goes to the log and
     the journal of the run.
     """
-    from live.ctlclient import ask
+    from live.steering.client import ask
 
     check_json_target(json_file)
     answer = ask(run, tuple(command))

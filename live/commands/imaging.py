@@ -19,7 +19,7 @@ from live.commands.options import (
 from live.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from live.settings import ExperimentSettings
+    from live.experiment.settings import ExperimentSettings
 
 DEMO_SECONDS = 30.0
 """How long the demo runs where nobody can close its window."""
@@ -47,7 +47,7 @@ def demo(
     Needs no hardware, no GPU and no network. Runs until its window is closed; where there is no
     window, for 30 s or as long as --seconds says.
     """
-    from live.loading import load_experiment
+    from live.experiment.loading import load_experiment
 
     check_json_target(json_file)
     settings = load_experiment("demo")
@@ -79,7 +79,7 @@ def run(
     Without --out the run goes to a new numbered folder, named after the experiment. Ctrl-C ends
     the run in order: light off, files closed, report printed; a second one forces.
     """
-    from live.loading import load_experiment
+    from live.experiment.loading import load_experiment
 
     check_json_target(json_file)
     settings = load_experiment(experiment, rig=rig)
@@ -106,7 +106,7 @@ def check(
     the disk, and prints all that is wrong at once, by file, line and key. Nothing is moved and no
     frame is taken. Exit code 2 when something is wrong, 3 when only the microscope did not open.
     """
-    from live.check import check_file
+    from live.checks.check import check_file
     from live.commands.checktable import check_table
 
     check_json_target(json_file)
@@ -150,7 +150,7 @@ def _image(
 ) -> None:
     """Run, print and write the report, and exit with what the run came to."""
     from live.commands.report import report_table
-    from live.runfolder import RunFolder
+    from live.recording.runfolder import RunFolder
     from live.session import run_experiment
 
     screen = console()

@@ -52,8 +52,8 @@ def infer(
     How far to trust it, as pictures: parfocal infer pictures --pipeline nuclei --out result
     --explain
     """
+    from live.experiment.loading import load_pipeline_settings
     from live.infer import infer as infer_files
-    from live.loading import load_pipeline_settings
 
     check_json_target(json_file)
     settings = load_pipeline_settings(pipeline)

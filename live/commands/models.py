@@ -193,7 +193,7 @@ def _need_torch() -> None:
 
 def _settings(kind: Any, **given: Any) -> Any:
     """Options as the settings of a training; all mistakes at once."""
-    from live.validation import checked
+    from live.experiment.validation import checked
 
     settings, problems = checked(kind, given)
     if settings is None:

@@ -13,7 +13,7 @@ from live.commands.options import JsonFile, check_json_target, console, write_js
 from live.errors import UsageError
 
 if TYPE_CHECKING:
-    from live.runfolder import RunFolder
+    from live.recording.runfolder import RunFolder
 
 
 def report(
@@ -33,8 +33,8 @@ def report(
     what an earlier report left there is replaced.
     """
     from live.commands.report import report_table
-    from live.lineagerun import LINEAGES_NAME, export_tracks
-    from live.runfolder import RunFolder, status
+    from live.recording.runfolder import RunFolder, status
+    from live.tracks.run import LINEAGES_NAME, export_tracks
 
     check_json_target(json_file)
     folder = RunFolder.open(run)

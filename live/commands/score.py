@@ -74,8 +74,8 @@ def score(
     Of denoising: parfocal score --denoise pred.tif clean.tif --raw noisy.tif --json scores.json
     """
     from live.errors import UsageError
-    from live.score import holds_tracks
-    from live.score import score as score_files
+    from live.scoring.score import holds_tracks
+    from live.scoring.score import score as score_files
 
     check_json_target(json_file)
     if denoise:
@@ -93,7 +93,7 @@ def score(
             "--images is for label images; the trees of tracks need none, leave it out"
         )
     if picture is not None:
-        from live.scoresheet import check_target
+        from live.scoring.sheet import check_target
 
         check_target(picture)
         if tracks and not picture.suffix:
@@ -103,12 +103,12 @@ def score(
     screen = console()
     report = score_files(pred, truth, console=screen)
     if picture is not None and report.compared is not None:
-        from live.trackscorepicture import write_track_picture
+        from live.scoring.trackpicture import write_track_picture
 
         title = f"{pred} against {truth}"
         report.notes += write_track_picture(report.compared, picture, title, report.seg)
     elif picture is not None:
-        from live.scoresheet import write_pictures
+        from live.scoring.sheet import write_pictures
 
         report.notes += write_pictures(report, picture, images, screen)
     write_json(json_file, report.to_json())
@@ -131,8 +131,8 @@ def _score_denoised(
     split: bool,
 ) -> None:
     from live.picturefile import check_png
-    from live.scoredenoise import score_denoised
-    from live.scoredenoisepicture import write_denoise_picture
+    from live.scoring.denoised import score_denoised
+    from live.scoring.denoisedpicture import write_denoise_picture
 
     if picture is not None:
         check_png(picture)

@@ -11,8 +11,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from live.commands.options import console
-from live.denoiseframes import training_frames
-from live.denoisetrain import Step, TrainingStopped, train_and_write, training_missing
+from live.denoising.frames import training_frames
+from live.denoising.train import Step, TrainingStopped, train_and_write, training_missing
 from live.errors import UsageError
 
 if TYPE_CHECKING:

@@ -14,16 +14,16 @@ from pydantic import TypeAdapter
 from drivers import FrameRing, Rig, open_rig
 from drivers.frame import FrameMeta
 from live.acquire import Acquisition, Outlets
-from live.actionblocks import Cause, block_for
-from live.actionsettings import Actions
-from live.journal import Journal
-from live.journal_reader import JournalReader
+from live.actions.blocks import Cause, block_for
+from live.actions.settings import Actions
 from live.ledger import Ledger
-from live.plan import Late, Plan
-from live.planblocks import Effect
-from live.reconcile import reconcile
-from live.recorder import Recorder, RecorderSettings
-from live.runfolder import RunFolder
+from live.plan.blocks import Effect
+from live.plan.plan import Late, Plan
+from live.recording.journal import Journal
+from live.recording.journal_reader import JournalReader
+from live.recording.reconcile import reconcile
+from live.recording.recorder import Recorder, RecorderSettings
+from live.recording.runfolder import RunFolder
 
 ACTIONS: TypeAdapter[Any] = TypeAdapter(Actions)
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import zmq
 
-from live.background import give_way
-from live.control import Control
-from live.denoiseframes import training_frames
-from live.messages import ConfigureTrainer, Ready, TrainingProgress
+from live.denoising.frames import training_frames
+from live.processes.background import give_way
+from live.processes.control import Control
+from live.processes.messages import ConfigureTrainer, Ready, TrainingProgress
 
 NETS = Path(__file__).parents[1] / "data" / "denoise"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from drivers.frame import Frame, FrameMeta
-from live.journal import Journal
-from live.recorder import Recorder, RecorderSettings
-from live.runfolder import RunFolder
+from live.recording.journal import Journal
+from live.recording.recorder import Recorder, RecorderSettings
+from live.recording.runfolder import RunFolder
 from models.result import OBJECT_DTYPE
 
 SMALL = RecorderSettings(reserve_bytes=0, interval_s=0.1)

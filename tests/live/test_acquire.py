@@ -12,8 +12,8 @@ from acting import Acting
 
 from drivers.settings import MicroManagerSettings
 from live.acquire import Acquisition, Pace
-from live.journal_reader import JournalReader
-from live.plan import Burst, Plan
+from live.plan.plan import Burst, Plan
+from live.recording.journal_reader import JournalReader
 
 CAMERA = MicroManagerSettings(
     driver="micromanager",

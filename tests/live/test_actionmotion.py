@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from live.actionmotion import Motion
+from live.actions.motion import Motion
 from models import OBJECT_DTYPE
 
 

@@ -15,8 +15,8 @@ from drivers import list_frames
 from drivers.settings import MicroManagerSettings
 from drivers.simulated.settings import SimulatedSettings
 from live.acquire import Acquisition
-from live.actionblocks import Cause
-from live.planblocks import SetInterval, StopRun, Tell
+from live.actions.blocks import Cause
+from live.plan.blocks import SetInterval, StopRun, Tell
 
 DEMO = MicroManagerSettings(
     driver="micromanager",

@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live.bytequeue import ByteQueue
+from live.recording.bytequeue import ByteQueue
 
 
 @given(st.lists(st.integers(1, 50), max_size=60))

@@ -13,16 +13,16 @@ import useq
 
 from drivers import FrameRing
 from drivers.frame import FrameMeta
-from live.arming import MOST_SUGGESTIONS, Arming, Suggestion
-from live.carrier import Carrier, Equipment
-from live.journal import Journal
-from live.journal_reader import JournalReader
-from live.journal_schema import DecisionRow
+from live.actions.carrier import Carrier, Equipment
+from live.experiment.settings import RuleSettings
 from live.ledger import Ledger
-from live.messages import Result
-from live.plan import Home, Plan
-from live.rules import Action, Decision, RuleBook
-from live.settings import RuleSettings
+from live.plan.plan import Home, Plan
+from live.processes.messages import Result
+from live.recording.journal import Journal
+from live.recording.journal_reader import JournalReader
+from live.recording.journal_schema import DecisionRow
+from live.rules.arming import MOST_SUGGESTIONS, Arming, Suggestion
+from live.rules.decisions import Action, Decision, RuleBook
 from models import OBJECT_DTYPE
 
 HERE = Home(0.0, 0.0, 0.0, 5.0)

@@ -10,12 +10,12 @@ import useq
 
 from drivers.rig import RigInfo
 from drivers.settings import MicroManagerSettings
-from live.check import CheckReport, check_experiment
+from live.checks.check import CheckReport, check_experiment
 from live.errors import ExitCode, Problem
-from live.loading import load_experiment, load_pipeline_settings, load_rig
-from live.planfacts import plan_facts, plan_problems
-from live.settings import ExperimentSettings
-from live.yamlfile import key_text, yaml_from_path
+from live.experiment.loading import load_experiment, load_pipeline_settings, load_rig
+from live.experiment.settings import ExperimentSettings
+from live.experiment.yamlfile import key_text, yaml_from_path
+from live.plan.facts import plan_facts, plan_problems
 
 INFO = RigInfo(
     "micromanager",

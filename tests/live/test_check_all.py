@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 
 from drivers import LimitSettings, MotionSettings
 from drivers.protect_checks import Present
-from live.check import check_experiment, check_file
-from live.checkdose import foresee
+from live.checks.check import check_experiment, check_file
+from live.checks.dose import foresee
 from live.cli import app
 from live.errors import ExitCode
-from live.lightsettings import LightSettings
-from live.loading import load_experiment
-from live.planfacts import plan_facts
-from live.plantimes import intervals, point_times
+from live.experiment.loading import load_experiment
+from live.light.settings import LightSettings
+from live.plan.facts import plan_facts
+from live.plan.times import intervals, point_times
 
 BAD = """\
 rig:

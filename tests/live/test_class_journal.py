@@ -15,16 +15,16 @@ from recording import SMALL, end_zarr_threads, frame
 
 from drivers import FrameRing
 from live.decider import Decider
-from live.export import export_tables
-from live.journal import Journal
-from live.journal_reader import JournalReader
+from live.experiment.settings import RuleSettings
 from live.ledger import Ledger
-from live.messages import Result, decode, encode, objects_from_bytes, objects_to_bytes
-from live.plan import Plan
-from live.recorder import Recorder
+from live.plan.plan import Plan
+from live.processes.messages import Result, decode, encode, objects_from_bytes, objects_to_bytes
+from live.recording.export import export_tables
+from live.recording.journal import Journal
+from live.recording.journal_reader import JournalReader
+from live.recording.recorder import Recorder
+from live.recording.runfolder import RunFolder
 from live.report import RunReport, trust_of, unlike_note
-from live.runfolder import RunFolder
-from live.settings import RuleSettings
 from models.result import OBJECT_DTYPE, Verdict
 
 SHAPE = (32, 48)

@@ -14,11 +14,11 @@ from pydantic import ValidationError
 
 from drivers import FrameMeta
 from drivers.settings import MicroManagerSettings
-from live.classnames import classes_of
-from live.planfacts import plan_facts, plan_problems
-from live.rules import Action, Decision, RuleBook
-from live.settings import ExperimentSettings, RuleSettings
-from live.yamlfile import key_text
+from live.experiment.settings import ExperimentSettings, RuleSettings
+from live.experiment.yamlfile import key_text
+from live.plan.facts import plan_facts, plan_problems
+from live.rules.classnames import classes_of
+from live.rules.decisions import Action, Decision, RuleBook
 from models import OBJECT_DTYPE, PipelineSettings
 from models.result import Verdict
 

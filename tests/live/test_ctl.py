@@ -15,13 +15,13 @@ import pytest
 import yaml
 import zmq
 
-from live.ctlclient import ask
-from live.ctlcommands import USAGE, Command, CommandError, parse
-from live.ctlmessages import MAX_BYTES, Answer, Door, Request, decode_answer, encode
-from live.ctlserver import CtlServer
 from live.errors import UsageError
-from live.journal_reader import JournalReader
-from live.runfolder import RunFolder
+from live.recording.journal_reader import JournalReader
+from live.recording.runfolder import RunFolder
+from live.steering.client import ask
+from live.steering.commands import USAGE, Command, CommandError, parse
+from live.steering.messages import MAX_BYTES, Answer, Door, Request, decode_answer, encode
+from live.steering.server import CtlServer
 
 RULES = ("mitosis", "cell enters")
 

@@ -15,14 +15,14 @@ import pytest
 import tifffile
 
 from drivers import SettingsError
-from live.children import ChildSpec
 from live.cli import main as command
-from live.denoiseframes import MOST_FRAMES, training_frames
-from live.denoisetrain import Step, TrainingStopped, train_and_write
-from live.denoisetraining import DenoiseTraining, TrainingFacts
-from live.denoising import Denoising
-from live.journal import Journal
-from live.messages import (
+from live.denoising.denoising import Denoising
+from live.denoising.frames import MOST_FRAMES, training_frames
+from live.denoising.train import Step, TrainingStopped, train_and_write
+from live.denoising.training import DenoiseTraining, TrainingFacts
+from live.experiment.settings import ExperimentSettings
+from live.processes.children import ChildSpec
+from live.processes.messages import (
     DenoiserSwapped,
     Fault,
     Message,
@@ -32,10 +32,10 @@ from live.messages import (
     decode,
     encode,
 )
+from live.recording.journal import Journal
+from live.recording.runfolder import RunFolder
 from live.report import RunReport
-from live.runfolder import RunFolder
 from live.session import Session
-from live.settings import ExperimentSettings
 from models import PipelineSettings
 from models.catalog import read_card
 
@@ -90,7 +90,11 @@ def test_better_weights_are_swapped_in_and_written_down(tmp_path: Path) -> None:
         train = training(tmp_path, journal)
         assert train.heard("display", TrainDenoiser(seconds=60, by="a test"), post)
         (spec,) = post.started
-        assert (spec.role, spec.module, spec.restart) == ("trainer", "live.trainer", False)
+        assert (spec.role, spec.module, spec.restart) == (
+            "trainer",
+            "live.denoising.trainer",
+            False,
+        )
         assert train.ask(TrainDenoiser(), post).startswith("a training is going on")
         better = TrainingProgress(
             state="better", sentence="", loss_start=1.0, loss_best=0.8, frames=9,
@@ -321,7 +325,7 @@ def test_command_refuses_in_one_sentence(
 
 def test_the_lowest_priority_is_taken() -> None:
     code = (
-        "import psutil; from live.background import give_way; give_way(); "
+        "import psutil; from live.processes.background import give_way; give_way(); "
         "print(int(psutil.Process().nice()))"
     )
     told = subprocess.run(

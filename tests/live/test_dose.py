@@ -14,14 +14,14 @@ from PIL import Image
 from pydantic import ValidationError
 
 from drivers import FrameMeta, Light, LightSpent, SettingsError
-from live.dose import DoseLedger
-from live.dosecells import MOST_CELLS, CellDoses
-from live.dosemap import MOST_BLOCKS, DoseMap, Field, MapFull
-from live.dosepicture import write_picture
-from live.dosestore import carry_over, save
-from live.journal import Journal
-from live.lightsettings import LightSettings
-from live.runfolder import RunFolder
+from live.light.cells import MOST_CELLS, CellDoses
+from live.light.dose import DoseLedger
+from live.light.map import MOST_BLOCKS, DoseMap, Field, MapFull
+from live.light.picture import write_picture
+from live.light.settings import LightSettings
+from live.light.store import carry_over, save
+from live.recording.journal import Journal
+from live.recording.runfolder import RunFolder
 from models.result import OBJECT_DTYPE
 
 
@@ -156,7 +156,7 @@ def test_the_map_is_bounded_and_refuses_rather_than_forgets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert MOST_BLOCKS * 64 * 8 < 64e6
-    monkeypatch.setattr("live.dosemap.MOST_BLOCKS", 3)
+    monkeypatch.setattr("live.light.map.MOST_BLOCKS", 3)
     ledger = DoseLedger(LightSettings(cap_total=100))
     for number in range(3):
         give(ledger, light(800 * number))
@@ -172,7 +172,7 @@ def test_the_map_is_bounded_and_refuses_rather_than_forgets(
 
 def test_the_cells_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MOST_CELLS >= 10_000
-    monkeypatch.setattr("live.dosecells.MOST_CELLS", 10)
+    monkeypatch.setattr("live.light.cells.MOST_CELLS", 10)
     known = CellDoses()
     field = Field(0, 0, 100, 100)
     for start in range(0, 50, 5):
@@ -268,7 +268,7 @@ def test_the_ledger_survives_in_the_journal(tmp_path: Path) -> None:
 
 
 def test_light_after_the_last_save_is_found_in_the_frames(tmp_path: Path) -> None:
-    from live.journal_schema import FRAME_COLUMNS
+    from live.recording.journal_schema import FRAME_COLUMNS
 
     ledger = DoseLedger(LightSettings())
     folder = RunFolder.create(tmp_path / "run")

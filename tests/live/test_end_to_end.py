@@ -18,9 +18,9 @@ import psutil
 import pytest
 import yaml
 
-from live.journal_reader import JournalReader
-from live.reconcile import reconcile
-from live.runfolder import RunFolder
+from live.recording.journal_reader import JournalReader
+from live.recording.reconcile import reconcile
+from live.recording.runfolder import RunFolder
 
 EXPERIMENT = {
     "name": "test",
@@ -134,7 +134,7 @@ def test_inference_killed_in_mid_run_comes_back_with_the_same_track_ids(tmp_path
                  rules=[]) as run:  # fmt: skip
         run.wait_frames(25)
         killed_at = run.frames()
-        run.child("live.inference").kill()
+        run.child("live.processes.inference").kill()
         report = run.finish()
         assert run.process.returncode == 0, run.text
     assert report["frames"]["captured"] == report["frames"]["recorded"] == 120
@@ -210,7 +210,7 @@ def test_kill_9_of_everything_leaves_no_pixel_without_its_row_and_no_memory(tmp_
     long = EXPERIMENT["plan"] | {"time_plan": {"interval": 0.05, "loops": 10_000}}
     with running(tmp_path, plan=long) as run:
         run.wait_frames(30)
-        inference = run.child("live.inference")
+        inference = run.child("live.processes.inference")
         run.process.kill()
         run.process.wait()
         gone, alive = psutil.wait_procs([inference], timeout=15)
@@ -230,7 +230,7 @@ def test_kill_9_of_everything_leaves_no_pixel_without_its_row_and_no_memory(tmp_
 def test_the_demo_on_a_bare_server_draws_its_window_and_survives_its_death(tmp_path):
     with running(tmp_path, "--seconds", "12", "--seed", "3", command="demo") as run:
         run.wait_frames(12)
-        run.child("live.window").kill()
+        run.child("live.processes.window").kill()
         report = run.finish()
         assert run.process.returncode == 0, run.text
     assert "no display" in run.text

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from live.errors import UsageError
-from live.explain import DOUBT, Explained, ObjectView, coloured, painted, sheet
-from live.explainer import Explainer, explainable
+from live.explaining.explainer import Explainer, explainable
+from live.explaining.pictures import DOUBT, Explained, ObjectView, coloured, painted, sheet
 from live.infer import infer
 from models import ImageContext, PipelineSettings
 from models.result import PipelineResult, Verdict

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live.expression import ExpressionError, read_expression, sql_of
-from live.expressioncolumns import COLUMNS
-from live.expressionengine import Asked, Engine, QueryError
+from live.rules.columns import COLUMNS
+from live.rules.expression import ExpressionError, read_expression, sql_of
+from live.rules.queries import Asked, Engine, QueryError
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import tifffile
 from PIL import Image
 
 from drivers import SettingsError
-from live.ctc import CtcTrack, CtcWriter, check, read_table
 from live.errors import UsageError
 from live.infer import infer
+from live.tracks.ctc import CtcTrack, CtcWriter, check, read_table
 from models import OBJECT_DTYPE, PipelineSettings
 
 DATA = Path(__file__).parents[1] / "data"

@@ -14,8 +14,8 @@ import tifffile
 
 from drivers import FrameMeta, FrameRing
 from live.infer import infer
-from live.inference import Analyst, context_of
-from live.messages import DenoiserSwapped, Result, SwapDenoiser, decode, encode
+from live.processes.inference import Analyst, context_of
+from live.processes.messages import DenoiserSwapped, Result, SwapDenoiser, decode, encode
 from models import DenoiseReport, PipelineSettings, load_pipeline
 
 NETS = Path(__file__).parents[1] / "data" / "denoise"

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from recording import objects
 
-from live.journal import Journal, RunState
-from live.journal_reader import JournalReader
-from live.journal_schema import FRAME_COLUMNS, OBJECT_COLUMNS, TABLES, DecisionRow
-from live.recorderrors import JournalError
+from live.recording.errors import JournalError
+from live.recording.journal import Journal, RunState
+from live.recording.journal_reader import JournalReader
+from live.recording.journal_schema import FRAME_COLUMNS, OBJECT_COLUMNS, TABLES, DecisionRow
 from models.result import OBJECT_DTYPE, EngineInfo
 
 ENGINE = EngineInfo(name="classical", precision="fp32", device="cpu")

@@ -17,12 +17,12 @@ import yaozarrs
 import zarr
 from recording import end_zarr_threads, label_pattern, pattern
 
-from live.journal import RunState
-from live.journal_reader import JournalReader
-from live.recorderrors import RecorderError
-from live.recovery import recover
-from live.runfolder import RunFolder, status
-from live.zarrstore import chunk_path, frames_on_disk
+from live.recording.errors import RecorderError
+from live.recording.journal import RunState
+from live.recording.journal_reader import JournalReader
+from live.recording.recovery import recover
+from live.recording.runfolder import RunFolder, status
+from live.recording.zarrstore import chunk_path, frames_on_disk
 
 HERE = Path(__file__).resolve()
 

@@ -24,9 +24,9 @@ from drivers.lightsoff import close_shutters_of
 from drivers.mmcore import CoreRig
 from drivers.mmcore_close import release_core
 from drivers.plus import CMMCorePlus, silent
-from live.journal_reader import JournalReader
-from live.lightguard import TOLD, LightGuard
-from live.runfolder import RunFolder
+from live.light.guard import TOLD, LightGuard
+from live.recording.journal_reader import JournalReader
+from live.recording.runfolder import RunFolder
 
 ADAPTERS = Path(mm_test_adapters.device_adapter_path())
 CONFIG = ADAPTERS / "MMConfig_demo.cfg"
@@ -183,7 +183,7 @@ def child_of(process: subprocess.Popen[str], module: str) -> psutil.Process:
 def test_a_signal_in_mid_sequence_ends_dark(tmp_path: Path, number: signal.Signals) -> None:
     with running(tmp_path) as (out, process):
         wait_frames(out, process, 30)
-        guard = child_of(process, "live.lightguard")
+        guard = child_of(process, "live.light.guard")
         process.send_signal(number)
         text = process.communicate(timeout=60)[0]
         assert process.returncode == 0, text
@@ -201,7 +201,9 @@ def test_a_signal_in_mid_sequence_ends_dark(tmp_path: Path, number: signal.Signa
 def test_kill_9_in_mid_sequence_and_the_guard_closes_the_shutters(tmp_path: Path) -> None:
     with running(tmp_path) as (out, process):
         wait_frames(out, process, 30)
-        guard, inference = (child_of(process, m) for m in ("live.lightguard", "live.inference"))
+        guard, inference = (
+            child_of(process, m) for m in ("live.light.guard", "live.processes.inference")
+        )
         process.kill()
         process.wait()
         gone, alive = psutil.wait_procs([guard, inference], timeout=30)
@@ -217,7 +219,7 @@ def test_inference_killed_in_mid_sequence_costs_no_light_and_ends_dark(tmp_path:
     plan = EXPERIMENT["plan"] | {"time_plan": {"interval": 0, "loops": 250}}
     with running(tmp_path, plan=plan) as (out, process):
         wait_frames(out, process, 20)
-        child_of(process, "live.inference").kill()
+        child_of(process, "live.processes.inference").kill()
         text = process.communicate(timeout=60)[0]
         assert process.returncode == 0, text
     report = json.loads((tmp_path / "R.json").read_text())

@@ -11,10 +11,10 @@ import tensorstore
 import tifffile
 
 from live import load_experiment, run_experiment
+from live.experiment.loading import load_pipeline_settings
 from live.infer import infer
-from live.journal_reader import JournalReader
-from live.loading import load_pipeline_settings
-from live.runfolder import RunFolder
+from live.recording.journal_reader import JournalReader
+from live.recording.runfolder import RunFolder
 
 EXPERIMENT = """
 name: replayed

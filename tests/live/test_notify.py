@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from live.actionnotify import WAITING, Notifier
-from live.planblocks import Tell
+from live.actions.notify import WAITING, Notifier
+from live.plan.blocks import Tell
 
 
 class Hook(HTTPServer):

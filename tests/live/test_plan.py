@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from useq._mda_event import Channel as EventChannel
 
-from live.plan import MAX_WAITING_BLOCKS, Block, Home, Job, Plan
-from live.planblocks import Recentre, SetInterval, SetPreset, Shift, move
+from live.plan.blocks import Recentre, SetInterval, SetPreset, Shift, move
+from live.plan.plan import MAX_WAITING_BLOCKS, Block, Home, Job, Plan
 
 HERE = Home(x_um=10.0, y_um=20.0, z_um=3.0, exposure_ms=25.0, channel=None)
 AWAY = Home(99.0, 88.0, 3.0, 5.0)

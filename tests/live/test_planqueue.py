@@ -9,9 +9,9 @@ import useq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live.planblocks import Block, move
-from live.planclock import PlanClock
-from live.planqueue import FIELD_PART, BlockQueue, merged
+from live.plan.blocks import Block, move
+from live.plan.clock import PlanClock
+from live.plan.queue import FIELD_PART, BlockQueue, merged
 
 FIELD = (100.0, 80.0)
 

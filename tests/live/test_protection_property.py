@@ -36,12 +36,12 @@ from drivers import (
 )
 from drivers.rig import RigState
 from live.acquire import Acquisition, Outlets
-from live.actionblocks import Cause, block_for
-from live.actionsettings import ActionSettings
-from live.dose import DoseLedger
+from live.actions.blocks import Cause, block_for
+from live.actions.settings import ActionSettings
 from live.ledger import Ledger
-from live.lightsettings import LightSettings
-from live.plan import Plan
+from live.light.dose import DoseLedger
+from live.light.settings import LightSettings
+from live.plan.plan import Plan
 
 X, Y, Z, EXPOSURE = (-100.0, 100.0), (-60.0, 60.0), (-40.0, 40.0), 30.0
 OBJECTIVES = {"10X": (-40.0, 40.0), "20X": (-20.0, 20.0), "40X": (-5.0, 10.0)}

@@ -12,9 +12,9 @@ import pytest
 from recording import frame, label_pattern, objects, recording
 
 from drivers.errors import SettingsError
-from live.reconcile import reconcile
-from live.runfolder import RunFolder
-from live.zarrstore import chunk_path
+from live.recording.reconcile import reconcile
+from live.recording.runfolder import RunFolder
+from live.recording.zarrstore import chunk_path
 
 
 @pytest.fixture

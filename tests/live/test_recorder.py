@@ -16,12 +16,12 @@ import zarr
 from recording import SMALL, end_zarr_threads, frame, label_pattern, objects, pattern, recording
 
 from drivers.errors import SettingsError
-from live.journal_reader import JournalReader
-from live.reconcile import reconcile
-from live.recorder import Recorder
-from live.recorderrors import RecorderError
-from live.runfolder import RunFolder
-from live.zarrstore import frames_on_disk
+from live.recording.errors import RecorderError
+from live.recording.journal_reader import JournalReader
+from live.recording.reconcile import reconcile
+from live.recording.recorder import Recorder
+from live.recording.runfolder import RunFolder
+from live.recording.zarrstore import frames_on_disk
 from models.result import EngineInfo
 
 SHAPE = (32, 48)
@@ -330,7 +330,7 @@ def starve(recorder: Recorder) -> None:
 
 
 def test_tables_are_complete(tmp_path: Path) -> None:
-    from live.export import export_tables
+    from live.recording.export import export_tables
 
     with recording(tmp_path / "run") as (folder, journal, recorder):
         for seq in range(4):

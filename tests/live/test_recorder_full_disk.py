@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from live.journal import RunState
-from live.journal_reader import JournalReader
-from live.reconcile import reconcile
-from live.runfolder import RunFolder
+from live.recording.journal import RunState
+from live.recording.journal_reader import JournalReader
+from live.recording.reconcile import reconcile
+from live.recording.runfolder import RunFolder
 
 HERE = Path(__file__).resolve()
 

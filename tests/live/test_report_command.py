@@ -11,9 +11,9 @@ from PIL import Image
 from recording import end_zarr_threads, frame, label_pattern, objects, recording
 
 from live.cli import main
-from live.lineage import napari_tracks
-from live.lineagerun import LINEAGES_NAME, export_cheap, lineages_of_run
-from live.tracksout import EDGES_NAME, GEFF_NAME, SPOTS_NAME
+from live.tracks.files import EDGES_NAME, GEFF_NAME, SPOTS_NAME
+from live.tracks.lineage import napari_tracks
+from live.tracks.run import LINEAGES_NAME, export_cheap, lineages_of_run
 
 SHAPE = (32, 48)
 
@@ -92,14 +92,14 @@ def test_nothing_is_written_of_a_run_without_tracks(
 
 
 def test_many_objects_are_left_for_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from live.runfolder import RunFolder
+    from live.recording.runfolder import RunFolder
 
     run = RunFolder.open(a_run(tmp_path / "run"))
-    monkeypatch.setattr("live.lineagerun.MOST_AT_END", 7)
+    monkeypatch.setattr("live.tracks.run.MOST_AT_END", 7)
     (note,) = export_cheap(run)
     assert "parfocal report" in note
     assert not (run.path / GEFF_NAME).exists()
-    monkeypatch.setattr("live.lineagerun.MOST_AT_END", 8)
+    monkeypatch.setattr("live.tracks.run.MOST_AT_END", 8)
     assert export_cheap(run) == ()
     assert (run.path / GEFF_NAME).exists()
 
@@ -122,7 +122,7 @@ def test_napari_takes_the_tracks(tmp_path: Path, capsys: pytest.CaptureFixture[s
     layers = pytest.importorskip("napari.layers", reason="napari is not installed")
     run = a_run(tmp_path / "run")
     assert parfocal(capsys, "report", str(run))[0] == 0
-    from live.runfolder import RunFolder
+    from live.recording.runfolder import RunFolder
 
     data, graph = napari_tracks(lineages_of_run(RunFolder.open(run)))
     layer = layers.Tracks(data, graph=graph)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from drivers import FrameMeta
-from live.rules import Action, Decision, RuleBook
-from live.rulesettings import RoiSettings, RuleSettings
+from live.rules.decisions import Action, Decision, RuleBook
+from live.rules.settings import RoiSettings, RuleSettings
 from models import OBJECT_DTYPE
 
 SHAPE = (100, 100)

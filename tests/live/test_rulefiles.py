@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from drivers import FrameMeta
-from live.configfiles import shipped
 from live.errors import SettingsProblems
-from live.loading import load_experiment
-from live.rules import RuleBook
-from live.rulesettings import RuleSettings
+from live.experiment.configfiles import shipped
+from live.experiment.loading import load_experiment
+from live.rules.decisions import RuleBook
+from live.rules.settings import RuleSettings
 from models import OBJECT_DTYPE
 
 HEAD = "rig: simulated\npipeline: nuclei-preview\nplan: {channels: [DAPI]}\nrules:\n"

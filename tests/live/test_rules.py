@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers import FrameMeta
-from live.rules import Action, RuleBook, burst_for
-from live.settings import BurstAction, RuleSettings
+from live.experiment.settings import BurstAction, RuleSettings
+from live.rules.decisions import Action, RuleBook, burst_for
 from models import OBJECT_DTYPE
 
 SHAPE = (100, 100)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from drivers.errors import SettingsError
-from live.journal import Journal, RunState
-from live.recorderrors import OutputExists
-from live.runfolder import RunFolder, status
+from live.recording.errors import OutputExists
+from live.recording.journal import Journal, RunState
+from live.recording.runfolder import RunFolder, status
 
 
 def test_a_folder_is_made_with_its_parents(tmp_path: Path) -> None:

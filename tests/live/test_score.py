@@ -13,12 +13,12 @@ from rich.console import Console
 
 from drivers import SettingsError
 from live.cli import main
-from live.ctc import TABLE
 from live.errors import UsageError
-from live.score import score
-from live.scorefiles import stem_of
-from live.scorepicture import COLOURS, Kind, draw
-from live.scoresheet import check_target, write_pictures
+from live.scoring.files import stem_of
+from live.scoring.picture import COLOURS, Kind, draw
+from live.scoring.score import score
+from live.scoring.sheet import check_target, write_pictures
+from live.tracks.ctc import TABLE
 from models.errors import ModelError
 from models.scoring import agreement, segmentation_accuracy
 

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers import open_rig
-from live.configfiles import config_folder, shipped
-from live.didyoumean import key_problems, nearest
 from live.errors import SettingsProblems
-from live.loading import load_experiment, load_pipeline_settings, load_rig
-from live.settings import BurstAction, ExperimentSettings, RuleSettings
-from live.validation import checked
-from live.yamlfile import key_text, yaml_from_path, yaml_from_text
+from live.experiment.configfiles import config_folder, shipped
+from live.experiment.didyoumean import key_problems, nearest
+from live.experiment.loading import load_experiment, load_pipeline_settings, load_rig
+from live.experiment.settings import BurstAction, ExperimentSettings, RuleSettings
+from live.experiment.validation import checked
+from live.experiment.yamlfile import key_text, yaml_from_path, yaml_from_text
 
 RULE = {"name": "r", "when": "divided", "then": {"kind": "burst", "frames": 3}}
 

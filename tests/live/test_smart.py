@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.smart_mitosis import run_mitosis
 from drivers.simulated.settings import SimulatedSettings
-from live.loading import load_experiment
+from live.experiment.loading import load_experiment
 
 
 @pytest.mark.parametrize("name", ["mitosis", "rare-object", "follow", "screening", "spike"])

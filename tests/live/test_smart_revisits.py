@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from live.rules import Action, Decision
-from live.truthrevisits import AskedFrame, revisits, summary
+from live.rules.decisions import Action, Decision
+from live.scoring.revisits import AskedFrame, revisits, summary
 
 
 def decided(number: int, x_um: float, objects: tuple[int, ...] = (1,)) -> Decision:

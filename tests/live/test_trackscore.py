@@ -10,11 +10,9 @@ import pytest
 from PIL import Image
 
 from live.cli import main
-from live.ctc import TABLE, read_table, write_table
 from live.errors import UsageError
-from live.lineagepicture import LINE
-from live.score import score
-from live.trackscorepicture import (
+from live.scoring.score import score
+from live.scoring.trackpicture import (
     FALSE,
     MISSED,
     OTHER,
@@ -22,6 +20,8 @@ from live.trackscorepicture import (
     draw_tracks,
     write_track_picture,
 )
+from live.tracks.ctc import TABLE, read_table, write_table
+from live.tracks.picture import LINE
 from models.scoring import Fate, Forest, TrackComparison, TrackScores, compare_tracks
 
 DATA = Path(__file__).parents[1] / "data"

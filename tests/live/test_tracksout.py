@@ -11,11 +11,18 @@ from hypothesis import strategies as st
 from recording import end_zarr_threads, frame, label_pattern, objects, recording
 
 from live.infer import infer
-from live.lineage import SPOT_DTYPE, Gatherer, Lineages, families_of, lineages_of, napari_tracks
-from live.lineagepicture import LINE, draw_lineage
-from live.lineagerun import export_tracks, lineages_of_run
-from live.lineagetree import Wood
-from live.tracksout import EDGES_NAME, GEFF_NAME, SPOTS_NAME, write_geff, write_trackmate
+from live.tracks.files import EDGES_NAME, GEFF_NAME, SPOTS_NAME, write_geff, write_trackmate
+from live.tracks.lineage import (
+    SPOT_DTYPE,
+    Gatherer,
+    Lineages,
+    families_of,
+    lineages_of,
+    napari_tracks,
+)
+from live.tracks.picture import LINE, draw_lineage
+from live.tracks.run import export_tracks, lineages_of_run
+from live.tracks.tree import Wood
 from models import OBJECT_DTYPE, PipelineSettings
 
 DATA = Path(__file__).parents[1] / "data"

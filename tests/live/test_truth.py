@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from drivers import TrueDivision
-from live.rules import Action, Decision
-from live.truth import score_divisions
+from live.rules.decisions import Action, Decision
+from live.scoring.truth import score_divisions
 
 
 def said(number: int, seq: int, x_um: float, action: Action = Action.BURST) -> Decision:

@@ -199,8 +199,8 @@ def test_label_images_from_a_file_are_never_changed() -> None:
 def test_own_segmentation_of_a_colony_is_tracked_well(tmp_path: Path) -> None:
     if importlib.util.find_spec("traccuracy") is None:
         pytest.skip("needs the `score` extra")
+    from live.experiment.loading import load_pipeline_settings
     from live.infer import infer
-    from live.loading import load_pipeline_settings
     from models.scoring.tracks import track_scores
 
     infer([ECOLI / "01"], load_pipeline_settings("bacteria"), tmp_path / "out", movie=True)

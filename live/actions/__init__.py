@@ -1,0 +1,1 @@
+"""What decisions do: checked, queued, carried out on the rig."""

@@ -1,0 +1,1 @@
+"""Finds what is wrong with an experiment before the light goes on."""

@@ -1,0 +1,1 @@
+"""Denoising in a run: what is reported of it, and training on the rig's own frames."""

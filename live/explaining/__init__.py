@@ -1,0 +1,1 @@
+"""Pictures that show what an analysis saw and how sure it was."""

@@ -1,0 +1,1 @@
+"""What is imaged next: the user's plan, and the blocks that decisions put before it."""

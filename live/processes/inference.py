@@ -1,0 +1,244 @@
+"""The inference process: frames in, label images, objects and tracks out.
+
+Started by the supervisor as ``python -m live.processes.inference --control ADDRESS``. It is told
+everything else over the control socket, warms its pipeline up, says READY with the engine that
+really ran, and then answers every frame that it gets. It never touches hardware, so it may crash
+and be replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import os
+import sys
+import time
+from collections import Counter, deque
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import zmq
+
+from drivers import FrameMeta, FrameReceiver, FrameRing, ScopeError, px_to_um
+from drivers.wire import Received
+from live.processes.control import Control, RigGone
+from live.processes.messages import (
+    Configure,
+    DenoiserSwapped,
+    Fault,
+    Message,
+    Ready,
+    Result,
+    Stop,
+    SwapDenoiser,
+    objects_to_bytes,
+)
+from models import (
+    ImageContext,
+    ModelError,
+    Pipeline,
+    PipelineError,
+    PipelineSettings,
+    load_pipeline,
+)
+
+ROLE = "inference"
+STATE_EVERY_S = 0.25
+BEAT_EVERY_S = 0.5
+CONFIGURE_TIMEOUT_S = 30.0
+
+
+def context_of(meta: FrameMeta, shape: tuple[int, int]) -> ImageContext:
+    """What a pipeline is told about a frame of (y, x) ``shape`` pixels."""
+    # time apart: frames that differ in any other axis of the plan show another place
+    axes = [f"{axis}{index}" for axis, index in sorted(meta.index.items()) if axis not in "tc"]
+    return ImageContext(
+        seq=meta.seq,
+        time_s=meta.recorded_s if meta.recorded_s >= 0 else meta.captured_ns / 1e9,
+        pixel_size_um=meta.pixel_size_um,
+        px_to_um=px_to_um(meta, shape),
+        channel=meta.channel,
+        x_um=meta.x_um,
+        y_um=meta.y_um,
+        z_um=meta.z_um,
+        exposure_ms=meta.exposure_ms,
+        position=" ".join([meta.pos_name, *axes]).strip(),
+        epoch=meta.epoch,
+    )
+
+
+class Analyst:
+    """Runs a pipeline over frames and answers through its own ring. One thread uses it."""
+
+    def __init__(self, pipeline: Pipeline, ring: FrameRing, *, send_denoised: bool) -> None:
+        self._pipeline = pipeline
+        self._ring = ring
+        self._send_denoised = send_denoised
+        self._last_state = 0.0
+
+    def answer(self, frame: Received, receiver: FrameReceiver) -> Result | None:
+        """Analyse one frame; None when it was overwritten while we looked at it."""
+        meta = frame.meta
+        context = context_of(meta, frame.pixels.shape)
+        # A copy proves that what was analysed is whole: tracker state cannot be taken back later.
+        pixels = np.array(frame.pixels)
+        if not receiver.check(frame):
+            return None
+        start_ns = time.monotonic_ns()
+        try:
+            found = self._pipeline.run(pixels, context)
+        except ModelError as error:
+            return self._unanswered(frame, start_ns, str(error))
+        end_ns = time.monotonic_ns()
+        planes = {"labels": found.labels}
+        if self._send_denoised and found.denoised is not None:
+            planes["denoised"] = np.ascontiguousarray(found.denoised)
+        state = b""
+        if end_ns / 1e9 - self._last_state >= STATE_EVERY_S:
+            self._last_state = end_ns / 1e9
+            state = self._pipeline.export_state()
+        return Result(
+            meta=meta,
+            ref=self._ring.write(planes),
+            objects=objects_to_bytes(found.objects),
+            stage_ms=found.stage_ms,
+            classes=found.classes,
+            verdict=found.verdict,
+            denoise=found.denoise,
+            ring_ns=frame.ring_ns,
+            received_ns=frame.received_ns,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            state=state,
+        )
+
+    def swap(self, wanted: SwapDenoiser) -> DenoiserSwapped:
+        """Denoise with other weights from the next frame on, or say why not.
+
+        The file must have the hash that was said: what the journal names is what runs.
+        """
+        path = Path(wanted.path)
+        try:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            if found != wanted.sha256:
+                raise PipelineError(f"{path} has changed since it was written; train again")
+            engine = self._pipeline.swap_denoiser(path)
+        except (OSError, ModelError) as error:
+            return DenoiserSwapped(path=wanted.path, sha256=wanted.sha256, failed=str(error))
+        return DenoiserSwapped(path=wanted.path, sha256=wanted.sha256, model=engine.model)
+
+    @staticmethod
+    def _unanswered(frame: Received, start_ns: int, why: str) -> Result:
+        return Result(
+            meta=frame.meta, ref=None, objects=b"", stage_ms={}, ring_ns=frame.ring_ns,
+            received_ns=frame.received_ns, start_ns=start_ns, end_ns=time.monotonic_ns(),
+            failed=why,
+        )  # fmt: skip
+
+
+def serve(control: Control, context: zmq.Context[zmq.Socket[bytes]]) -> int:
+    """Wait to be configured, warm up, then answer frames until told to stop; the exit code."""
+    message = control.receive(CONFIGURE_TIMEOUT_S)
+    if not isinstance(message, Configure):
+        return 0 if isinstance(message, Stop) else 1
+    settings = PipelineSettings.model_validate_json(message.pipeline)
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        try:
+            pipeline = stack.enter_context(load_pipeline(settings))
+            engine = pipeline.warm_up((message.height, message.width), message.dtype)
+        except ModelError as error:
+            control.send(Fault(role=ROLE, sentence=str(error), fatal=True))
+            return 2
+        if message.state:
+            pipeline.restore_state(message.state)
+        ring = FrameRing(message.ring_mb)
+        stack.callback(ring.close)
+        receiver = stack.enter_context(FrameReceiver(context, message.frames))
+        control.send(
+            Ready(
+                role=ROLE,
+                engine=engine.name,
+                precision=engine.precision,
+                device=engine.device,
+                model=engine.model,
+                warm_up_ms=(time.monotonic() - started) * 1e3,
+            )
+        )
+        analyst = Analyst(pipeline, ring, send_denoised=message.send_denoised)
+        return _answer_all(control, receiver, analyst, newest=message.policy == "newest")
+
+
+def _answer_all(
+    control: Control, receiver: FrameReceiver, analyst: Analyst, *, newest: bool
+) -> int:
+    poller = zmq.Poller()
+    poller.register(control.socket, zmq.POLLIN)
+    poller.register(receiver.socket, zmq.POLLIN)
+    unsent: Counter[str] = Counter()
+    answered: deque[float] = deque(maxlen=32)
+    swapped: DenoiserSwapped | None = None
+    while True:
+        ready = dict(poller.poll(100))
+        word: Message | None = control.receive(0.0)
+        ending = isinstance(word, Stop)
+        drops = dict(receiver.drops + unsent)
+        # The last counts go out whatever the clock says, so that the report has them all.
+        control.beat(drops, _rate_hz(answered), interval_s=0.0 if ending else BEAT_EVERY_S)
+        if ending:
+            return 0
+        if isinstance(word, SwapDenoiser):
+            swapped = analyst.swap(word)
+            if swapped.failed and control.send(swapped):
+                swapped = None
+        if receiver.socket not in ready:
+            continue
+        frame = receiver.newest(0.0) if newest else receiver.next(0.0)
+        if frame is None:
+            continue
+        result = analyst.answer(frame, receiver)
+        if result is None:
+            continue
+        answered.append(time.monotonic())
+        if not control.send(result):
+            unsent["result_queue"] += 1
+        if swapped is not None and result.denoise is not None:
+            seen = swapped
+            if not swapped.failed:
+                now = result.denoise.model
+                seen = msgspec.structs.replace(swapped, model=now, first_seq=result.meta.seq)
+            # asked again with the next frame where the rig is too busy to take it
+            swapped = None if control.send(seen) else swapped
+
+
+def _rate_hz(times: deque[float]) -> float:
+    if len(times) < 2 or time.monotonic() - times[-1] > 2.0:
+        return 0.0
+    span = times[-1] - times[0]
+    return (len(times) - 1) / span if span > 0 else 0.0
+
+
+def main() -> int:
+    """Entry point of the process."""
+    parser = argparse.ArgumentParser(description="Parfocal's inference process (internal)")
+    parser.add_argument("--control", required=True, help="the rig's control socket")
+    address = parser.parse_args().control
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        with Control(context, address, ROLE) as control:
+            try:
+                return serve(control, context)
+            except RigGone as error:
+                sys.stderr.write(f"{os.getpid()}: {error}; ending\n")
+                return 0
+            except ScopeError as error:
+                control.send(Fault(role=ROLE, sentence=str(error)))
+                raise
+    finally:
+        context.destroy(linger=500)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

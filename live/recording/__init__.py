@@ -1,0 +1,1 @@
+"""What a run keeps: raw frames, results, journal; whole after any crash."""

@@ -1,0 +1,1 @@
+"""Results held against the truth: of label images, tracks, denoised images, decisions."""

@@ -1,0 +1,1 @@
+"""Tracks and family trees of a movie or run: gathered, drawn, written for other programs."""
