@@ -92,7 +92,9 @@ def _more(
     regionprops_table = import_module("skimage.measure").regionprops_table
 
     def ours() -> NDArray[np.void]:
-        return measure_more(labels, pixels, plain())
+        table: NDArray[np.void] = plain()
+        measure_more(table, labels, pixels)
+        return table
 
     def theirs() -> Any:
         return regionprops_table(labels, pixels, properties=names)

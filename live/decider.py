@@ -54,6 +54,8 @@ class Seen:
     unlike: int = 0
     """Of these, the frames that were not."""
     strangest: Verdict | None = None
+    repairs: Counter[str] = field(default_factory=Counter)
+    """Kind -> changes that tracking made to the segmentation."""
     drops: Counter[str] = field(default_factory=Counter)
 
 
@@ -148,6 +150,8 @@ class Decider:
         self._keep(result, objects)
         self._journal.add_times(seq, self._ledger.times(seq))
         self._count(seq, objects)
+        self._journal.add_repairs(seq, result.repairs)
+        self.seen.repairs.update(repair.kind for repair in result.repairs)
         self._note_verdict(result.verdict)
         self._answered(seq)
 

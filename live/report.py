@@ -122,6 +122,7 @@ def report_of(parts: RunParts) -> RunReport:
             "mean_per_frame": seen.objects / seen.analysed if seen.analysed else 0.0,
             "tracks": seen.tracks,
             "divisions": seen.divisions,
+            "repaired": seen.repairs.total(),
         },
         rules=decider.firings(),
         truth=_truth(parts),

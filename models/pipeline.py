@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from models.tasks.trust import Doubter
     from models.tracking import Tracker
     from models.tracking.mender import Mender
-    from models.tracking.mending import Mended, Repair
+    from models.tracking.mending import Mended
 
 STATE_VERSION = 2
 
@@ -114,10 +114,6 @@ class Pipeline:
         self._doubter: Doubter | None = None
         self._tracker: Tracker | None = None
         self._mender: Mender | None = None
-        self.more: NDArray[np.void] | None = None
-        """(n,) of ``MORE_DTYPE`` of the newest image, where ``measure`` asks for it."""
-        self.repairs: tuple[Repair, ...] = ()
-        """What tracking changed of the segmentation of the newest image, and why."""
         self._open = False
 
     def __enter__(self) -> Self:
@@ -170,7 +166,6 @@ class Pipeline:
 
             self._tracker = Tracker(self.settings.track)
             self._mender = mender_of(self.settings.track, self._segmenter)
-            self.repairs = ()
 
     def warm_up(self, shape: tuple[int, int], dtype: str) -> EngineInfo:
         """Run once on a made-up image of this shape; no track remembers it.
@@ -247,15 +242,15 @@ class Pipeline:
         if self._mender is not None and self._tracker is not None and labels is None:
             with _timed(stage_ms, "repair"):
                 mended = self._mender.mend(self._tracker, found, objects, pixels, chosen, context)
-            found, objects, self.repairs = mended.labels, mended.objects, mended.repairs
+            found, objects = mended.labels, mended.objects
         if denoised is not None:
             measure_denoised(objects, found, denoised)
         if (more := self.settings.measure) is not None:
             from models.tasks.measure_more import measure_more
 
             with _timed(stage_ms, "measure_more"):
-                self.more = measure_more(
-                    found, pixels, objects, texture=more.texture, neighbours=more.neighbours
+                measure_more(
+                    objects, found, pixels, texture=more.texture, neighbours=more.neighbours
                 )
         if self._classifier is not None:
             with _timed(stage_ms, "classify"):
@@ -273,8 +268,10 @@ class Pipeline:
                     objects[name] = getattr(update, name)
             stage_ms["track"] += stage_ms.pop("repair", 0.0)
         classes = () if self._classifier is None else self._classifier.classes
+        repairs = mended.repairs if mended is not None else ()
+        labels = compact(found)
         return PipelineResult(
-            context.seq, compact(found), objects, denoised, stage_ms, classes, verdict, report
+            context.seq, labels, objects, denoised, stage_ms, classes, verdict, report, repairs
         )
 
     def swap_denoiser(self, path: Path) -> EngineInfo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +37,21 @@ OBJECT_DTYPE = np.dtype(
         ("uncertainty", np.float32),  # 0 sure to 1; -1 where the frame was not checked
         ("mean_denoised", np.float32),  # as mean_intensity, of the denoised image; without one raw
         ("max_denoised", np.float32),  # as max_intensity, likewise
+        # NaN, and -1 in ``neighbours``, where the pipeline does not measure them
+        ("perimeter_px", np.float32),  # outline through the centres of the border pixels
+        ("min_intensity", np.float32),  # raw camera counts inside the object
+        ("std_intensity", np.float32),  # of the population, not of a sample
+        ("roughness", np.float32),  # root mean square of half the steps between neighbouring pixels
+        ("neighbours", np.int32),  # other objects that touch it, corners included
+        ("nearest_px", np.float32),  # to the nearest other centroid; inf for a lonely object
     ]
 )
 """One row of the object table. Order and names are stable: add, never rename."""
+
+MORE_COLUMNS: Final = (
+    "perimeter_px", "min_intensity", "std_intensity", "roughness", "neighbours", "nearest_px",
+)  # fmt: skip
+"""Those that only a pipeline with ``measure`` fills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +154,33 @@ class DenoiseReport:
         return self.strangeness > 1.0
 
 
+RepairKind = Literal["parted", "joined", "divided"]
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """One change that tracking made to what the segmentation found."""
+
+    kind: RepairKind
+    labels: tuple[int, ...]
+    """Of the objects as published."""
+    tracks: tuple[int, ...]
+    """Ids of the tracks that said so."""
+    probability: float
+    """That it is right, as far as prices tell."""
+
+    @property
+    def because(self) -> str:
+        """The evidence, in words for people."""
+        tracks = " and ".join(str(track) for track in self.tracks)
+        said = {
+            "parted": f"tracks {tracks} lie beneath one object",
+            "joined": f"two touching objects cover track {tracks}, which is no division",
+            "divided": f"track {tracks} has grown enough, and turned pictures show two cells",
+        }[self.kind]
+        return f"{said} (p {self.probability:.2f})"
+
+
 @dataclass(slots=True)
 class PipelineResult:
     """What a pipeline found in one image. The arrays belong to the caller."""
@@ -160,3 +200,5 @@ class PipelineResult:
     """The newest check of trust, of this image or an earlier one; None where none is made."""
     denoise: DenoiseReport | None = None
     """What is to be said of the denoised image; None where a network does not denoise."""
+    repairs: tuple[Repair, ...] = ()
+    """What tracking changed of the segmentation, and why."""

@@ -219,8 +219,9 @@ def test_pictures_that_cannot_be_used(
         sentence = run(tmp_path, rig=f"{{driver: replay, path: '{path}', timing: fast}}")
     else:
         sentence = assert_refused(
-            tmp_path, "infer", str(path), "--pipeline", "threshold", "--out", "OUT"
-        )
+            tmp_path, "infer", str(path), "--pipeline", "threshold", "--out", "OUT",
+            call=parfocal_here,
+        )  # fmt: skip
     assert says in sentence
 
 

@@ -32,6 +32,11 @@ _OF_TRACKS = frozenset(
 )
 """Columns that mean nothing where objects are not followed."""
 _OF_CLASSES = frozenset(("class", "p"))
+_OF_MEASURE = {
+    "texture": frozenset(("perimeter", "min", "std", "roughness")),
+    "neighbours": frozenset(("neighbours", "nearest")),
+}
+"""Columns that a pipeline fills where its ``measure`` says so."""
 
 
 def rule_problems(settings: ExperimentSettings) -> Iterator[tuple[KeyPath, str]]:
@@ -42,6 +47,7 @@ def rule_problems(settings: ExperimentSettings) -> Iterator[tuple[KeyPath, str]]
         columns = _columns(rule)
         yield from _objects(pipeline, rule, columns, key)
         yield from _classes(pipeline, rule, columns, key)
+        yield from _measured(pipeline, columns, key)
         if rule.decide_on == "denoised" and pipeline.denoise is None:
             yield (
                 (*key, "decide_on"),
@@ -80,6 +86,19 @@ def _objects(
             f"'{asked}' needs {what}, which pipeline '{pipeline.name}' does not do; choose "
             "another or leave the rule out",
         )
+
+
+def _measured(
+    pipeline: PipelineSettings, columns: frozenset[str], key: KeyPath
+) -> Iterator[tuple[KeyPath, str]]:
+    for part, names in _OF_MEASURE.items():
+        asked = sorted(columns & names)
+        if asked and not (pipeline.measure is not None and getattr(pipeline.measure, part)):
+            yield (
+                (*key, "when"),
+                f"the condition asks for {' and '.join(asked)}, which pipeline '{pipeline.name}' "
+                f"does not measure; add `measure: {{{part}: true}}` to it",
+            )
 
 
 def _classes(

@@ -107,6 +107,7 @@ class Analyst:
             classes=found.classes,
             verdict=found.verdict,
             denoise=found.denoise,
+            repairs=found.repairs,
             ring_ns=frame.ring_ns,
             received_ns=frame.received_ns,
             start_ns=start_ns,

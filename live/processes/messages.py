@@ -14,7 +14,7 @@ from drivers.errors import WireError
 from drivers.frame import FrameMeta
 from drivers.ring import SlotRef
 from models import OBJECT_DTYPE, PipelineSettings
-from models.result import DenoiseReport, Verdict
+from models.result import DenoiseReport, Repair, Verdict
 
 PROTOCOL = 2
 MAX_BYTES = 64 * 2**20
@@ -102,6 +102,8 @@ class Result(_Message, frozen=True, kw_only=True, tag="result"):
     """The newest check of whether the images are of the kind that the networks know."""
     denoise: DenoiseReport | None = None
     """What is to be said of the denoised image; None where no network denoises."""
+    repairs: tuple[Repair, ...] = ()
+    """What tracking changed of the segmentation."""
     state: bytes = b""
     """Tracker state after this frame; sent every few frames."""
     failed: str = ""

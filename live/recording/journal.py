@@ -29,9 +29,10 @@ from live.recording.journal_schema import (
     create_statements,
     insert_statement,
     object_rows,
+    repair_rows,
     result_row,
 )
-from models.result import EngineInfo, Verdict
+from models.result import EngineInfo, Repair, Verdict
 
 _Row = tuple[object, ...]
 _Op = tuple[str, Sequence[_Row]]
@@ -183,6 +184,11 @@ class Journal:
             ("DELETE FROM objects WHERE seq = ?", [(seq,)]),
             (insert_statement("objects"), object_rows(seq, objects)),
         )
+
+    def add_repairs(self, seq: int, repairs: Sequence[Repair]) -> None:
+        """What tracking changed of the segmentation of frame ``seq``."""
+        if repairs:
+            self._submit((insert_statement("repairs"), repair_rows(seq, repairs)))
 
     def add_decision(self, row: DecisionRow) -> None:
         """A decision; the same ``number`` again replaces what was known of it."""

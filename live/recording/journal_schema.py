@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +17,9 @@ import numpy as np
 
 from live.denoising.journal import DENOISE_COLUMNS, TRAINING_COLUMNS
 from live.ledger import HOPS
-from models.result import OBJECT_DTYPE, EngineInfo, Verdict
+from models.result import OBJECT_DTYPE, EngineInfo, Repair, Verdict
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """``PRAGMA user_version``; raised when a table changes."""
 
 _SQL_TYPE: Final = {"i": "INTEGER", "u": "INTEGER", "b": "INTEGER", "f": "REAL"}
@@ -81,6 +81,14 @@ DECISION_COLUMNS: Final = {
     "done_ns": "INTEGER NOT NULL",
     "inputs_json": "TEXT NOT NULL",
 }
+REPAIR_COLUMNS: Final = {
+    "seq": "INTEGER NOT NULL",
+    "kind": "TEXT NOT NULL",  # parted, joined, divided
+    "labels_json": "TEXT NOT NULL",  # of the objects as published
+    "tracks_json": "TEXT NOT NULL",  # ids of the tracks that said so
+    "probability": "REAL NOT NULL",
+    "because": "TEXT NOT NULL",
+}
 LEDGER_COLUMNS: Final = {"seq": "INTEGER PRIMARY KEY"} | {
     f"{hop}_ns": "INTEGER NOT NULL DEFAULT 0" for hop in HOPS
 }
@@ -91,6 +99,7 @@ TABLES: Final = {
     "frames": FRAME_COLUMNS,
     "results": RESULT_COLUMNS,
     "objects": OBJECT_COLUMNS,
+    "repairs": REPAIR_COLUMNS,
     "classes": {"class_id": "INTEGER PRIMARY KEY", "name": "TEXT NOT NULL"},
     "decisions": DECISION_COLUMNS,
     "ledger": LEDGER_COLUMNS,
@@ -176,6 +185,21 @@ def result_row(
         verdict.strangeness if verdict is not None and known else None,
         "" if verdict is None else verdict.reason,
     )
+
+
+def repair_rows(seq: int, repairs: Sequence[Repair]) -> list[tuple[object, ...]]:
+    """Rows for the table ``repairs``."""
+    return [
+        (
+            seq,
+            repair.kind,
+            json.dumps(repair.labels),
+            json.dumps(repair.tracks),
+            repair.probability,
+            repair.because,
+        )
+        for repair in repairs
+    ]
 
 
 def object_rows(seq: int, objects: np.ndarray) -> list[tuple[object, ...]]:

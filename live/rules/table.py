@@ -116,6 +116,9 @@ class Table:
         if "uncertainty" in wanted:
             given = objects["uncertainty"].astype(np.float64)
             values["uncertainty"] = np.where(given >= 0, given, np.nan)
+        if "neighbours" in wanted:
+            touch = objects["neighbours"].astype(np.float64)
+            values["neighbours"] = np.where(touch >= 0, touch, np.nan)
         if "p" in wanted:
             values["p"] = np.where(
                 objects["class_id"] >= 0, objects["class_probability"].astype(float), np.nan

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.result import OBJECT_DTYPE, ImageContext
+from models.result import MORE_COLUMNS, OBJECT_DTYPE, ImageContext
 
 
 def compact(labels: NDArray[Any]) -> NDArray[np.int32]:
@@ -59,8 +59,8 @@ def measure(
     Returns
     -------
     (n,) of ``OBJECT_DTYPE`` in order of label; the track fields are zero, and what only other
-    stages know says so (``class_id`` -1 with probability 0, ``uncertainty`` -1). A new
-    array.
+    stages know says so (``class_id`` -1 with probability 0, ``uncertainty`` -1, those of
+    `MORE_COLUMNS` NaN or -1). A new array.
     """
     runs = _runs(labels)
     n = int(runs.label.max()) if len(runs.label) else 0
@@ -100,6 +100,8 @@ def measure(
     table["confidence"] = confidence
     table["class_id"] = -1
     table["uncertainty"] = -1.0
+    for name in MORE_COLUMNS:
+        table[name] = -1 if name == "neighbours" else np.nan
     table["y_um"], table["x_um"] = stage_positions(cy, cx, context)
     return table
 

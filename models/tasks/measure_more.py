@@ -1,4 +1,4 @@
-"""Measurements beyond the object table: outline, intensity statistics, texture, neighbours.
+"""Measurements that a pipeline asks for: outline, intensity statistics, texture, neighbours.
 
 Everything is counted over the whole image at once; what concerns outlines looks at border pixels
 alone. Perimeter, standard deviation and minimum are those of ``skimage.measure.regionprops``.
@@ -16,21 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.tasks.measure import _runs
-
-MORE_DTYPE: Final = np.dtype(
-    [
-        ("label", np.int32),
-        ("perimeter_px", np.float32),  # outline through the centres of the border pixels
-        ("min_intensity", np.float32),  # raw camera counts inside the object
-        ("std_intensity", np.float32),  # of the population, not of a sample
-        ("roughness", np.float32),  # root mean square of half the steps between neighbouring pixels
-        ("neighbours", np.int32),  # other objects that touch it, corners included
-        ("nearest_px", np.float32),  # to the nearest other centroid; inf for a lonely object
-        ("mean_intensity_2", np.float32),  # of the second channel; NaN without one
-        ("max_intensity_2", np.float32),
-    ]
-)
-"""One row an object. What was not asked for is NaN, or -1 in ``neighbours``."""
 
 _AROUND: Final = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 _PER_CELL: Final = 2.0
@@ -50,61 +35,52 @@ class Outline:
 
 
 def measure_more(
+    objects: NDArray[np.void],
     labels: NDArray[np.int32],
     pixels: NDArray[Any],
-    objects: NDArray[np.void],
     *,
     texture: bool = True,
     neighbours: bool = True,
-    second: NDArray[Any] | None = None,
-) -> NDArray[np.void]:
-    """More columns of an object table.
+) -> None:
+    """Write the columns `models.result.MORE_COLUMNS` into the rows of an object table.
 
     Parameters
     ----------
+    objects
+        (n,) of ``OBJECT_DTYPE`` in order of label, as `models.tasks.measure.measure` gives it.
     labels
         (y, x), 0 is background, objects count from 1 without gaps.
     pixels
         (y, x) raw camera counts.
-    objects
-        (n,) of ``OBJECT_DTYPE`` in order of label, as `models.tasks.measure.measure` gives it.
     texture
         Perimeter, minimum, standard deviation and roughness.
     neighbours
         How many touch, and how far the nearest is.
-    second
-        (y, x) another channel of the same field.
-
-    Returns
-    -------
-    (n,) of `MORE_DTYPE`, a new array.
     """
     n = len(objects)
-    table = np.zeros(n, dtype=MORE_DTYPE)
-    table["label"] = objects["label"]
-    for name in table.dtype.names or ():
-        if table.dtype[name].kind == "f":
-            table[name] = np.nan
-    table["neighbours"] = -1
-    if n == 0:
-        return table
-    outline = outline_of(labels) if texture or neighbours else None
-    if texture and outline is not None:
-        table["perimeter_px"] = perimeters(outline, n)
-        _spread(table, labels, pixels, objects)
-    if neighbours and outline is not None:
-        table["neighbours"] = touching(outline, n)
+    if n == 0 or not (texture or neighbours):
+        return
+    outline = outline_of(labels)
+    if texture:
+        objects["perimeter_px"] = perimeters(outline, n)
+        _spread(objects, labels, pixels)
+    if neighbours:
+        objects["neighbours"] = touching(outline, n)
         place = np.stack([objects["y_px"], objects["x_px"]], axis=1).astype(np.float64)
-        table["nearest_px"] = nearest(place)
-    if second is not None:
-        inside = np.flatnonzero(labels)
-        own, values = labels.ravel()[inside], second.ravel()[inside]
-        total = np.bincount(own, values, minlength=n + 1)[1:]
-        table["mean_intensity_2"] = total / objects["area_px"]
-        most = np.zeros(n + 1, dtype=second.dtype)
-        np.maximum.at(most, own, values)
-        table["max_intensity_2"] = most[1:]
-    return table
+        objects["nearest_px"] = nearest(place)
+
+
+def channel_intensities(
+    objects: NDArray[np.void], labels: NDArray[np.int32], channel: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and highest counts (n,) of objects in another channel (y, x) of the same field."""
+    n = len(objects)
+    inside = np.flatnonzero(labels)
+    own, values = labels.ravel()[inside], channel.ravel()[inside]
+    total = np.bincount(own, values, minlength=n + 1)[1:]
+    most = np.zeros(n + 1, dtype=channel.dtype)
+    np.maximum.at(most, own, values)
+    return total / objects["area_px"], most[1:].astype(np.float64)
 
 
 def outline_of(labels: NDArray[np.int32]) -> Outline:
@@ -142,14 +118,9 @@ def perimeters(outline: Outline, n: int) -> NDArray[np.float64]:
     return np.asarray(np.bincount(outline.label, length, minlength=n + 1)[1:])
 
 
-def _spread(
-    table: NDArray[np.void],
-    labels: NDArray[np.int32],
-    pixels: NDArray[Any],
-    objects: NDArray[np.void],
-) -> None:
+def _spread(objects: NDArray[np.void], labels: NDArray[np.int32], pixels: NDArray[Any]) -> None:
     """Minimum, standard deviation and roughness, from the stretches of one object along x."""
-    n = len(table)
+    n = len(objects)
     runs = _runs(labels)
     of, length = runs.label, runs.length
     # the pixels of all objects one after the other, and where each stretch begins among them
@@ -163,11 +134,11 @@ def _spread(
 
     least = np.full(n + 1, np.iinfo(pixels.dtype).max, dtype=pixels.dtype)
     np.minimum.at(least, of, np.minimum.reduceat(counts, start))
-    table["min_intensity"] = least[1:]
+    objects["min_intensity"] = least[1:]
     # about a mean that is near: squares of the differences lose no digits
     off = counts - np.repeat(objects["mean_intensity"][of - 1], length)
     area = objects["area_px"].astype(np.float64)
-    table["std_intensity"] = np.sqrt(
+    objects["std_intensity"] = np.sqrt(
         np.maximum(total(off * off) / area - (total(off) / area) ** 2, 0)
     )
 
@@ -182,7 +153,7 @@ def _spread(
     down = np.where(lower, counts.astype(np.float32) - upper.ravel()[inside], np.float32(0))
     squares += total(down * down)
     pairs += total(lower)
-    table["roughness"] = np.sqrt(squares / np.maximum(2 * pairs, 1))
+    objects["roughness"] = np.sqrt(squares / np.maximum(2 * pairs, 1))
 
 
 def touching(outline: Outline, n: int) -> NDArray[np.intp]:

@@ -271,7 +271,8 @@ class NetworkSegmenter:
         height, width = (max(round(length * scale), 1) for length in pixels.shape)
         if self._in_tiles(pixels.shape, scale):
             return self._look_in_tiles(pixels, scale, limits, sure)
-        labels, probability = self._run(resize_image(pixels, (height, width)), limits, sure)
+        small = resize_image(pixels, (height, width))
+        labels, probability = self._run(small, limits, self._centre(sure))
         flat = labels.ravel()
         area = np.bincount(flat, minlength=1)
         total = np.bincount(flat, probability.ravel(), minlength=1)
@@ -288,25 +289,31 @@ class NetworkSegmenter:
             limits = limits_of(np.concatenate(seen))
 
         def run(tile: Tile) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-            return self._run(resize_part(pixels, small, tile.seen), limits, sure)
+            return self._run(resize_part(pixels, small, tile.seen), limits, self._centre(sure))
 
         return _Look(scale, *label_in_tiles(shape, small, run))
 
     def _run(
-        self, image: NDArray[np.float32], limits: Limits | None, sure: bool = True
+        self, image: NDArray[np.float32], limits: Limits | None, centre: float
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Labels and probability (y, x) of an image at the network's scale."""
+        """Labels and probability (y, x) of an image at the network's scale.
+
+        ``centre`` is how high a centre must be, where the file can be told; 0: as it thinks best.
+        """
         height, width = image.shape
         # low precision has no digits left for cells on top of a camera's offset
         low = image[::STRIDE_PX, ::STRIDE_PX].min()
         inputs = {"image": pad_to_multiple(image - low, self._card.pixel_multiple)}
         if limits is not None:
             inputs[LIMITS] = limits - low
-        if sure and CENTRE in self._opened().inputs:
-            inputs[CENTRE] = np.full(1, self._card.sure_centre, np.float32)
+        if centre > 0 and CENTRE in self._opened().inputs:
+            inputs[CENTRE] = np.full(1, centre, np.float32)
         found = self._opened().run(inputs)
         labels = np.ascontiguousarray(found["labels"][:height, :width])
         return labels, found["probability"][:height, :width]
+
+    def _centre(self, sure: bool) -> float:
+        return self._card.sure_centre if sure else 0.0
 
     def _in_tiles(self, shape: tuple[int, ...], scale: float) -> bool:
         # tiles share one normalisation, which earlier files cannot be given

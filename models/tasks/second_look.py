@@ -68,7 +68,7 @@ def look_again(
     image = resize_image(clean, (height, width))
     turned = np.ascontiguousarray(_flipped(image, flip))
     given = limits if LIMITS in segmenter._opened().inputs else None
-    found, chance = segmenter._run(turned, given)
+    found, chance = segmenter._run(turned, given, segmenter._centre(True))
     labels, probability = _flipped(found, flip), _flipped(chance, flip)
     return SecondLook(scale, image, np.ascontiguousarray(labels), np.ascontiguousarray(probability))
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.result import ImageContext
+from models.result import ImageContext, Repair, RepairKind
 from models.tasks.daughters import Seam
 from models.tasks.measure import compact, measure
 from models.tracking.bodies import Ints
@@ -24,35 +24,10 @@ from models.tracking.parting import moments_of, part_pixels
 from models.tracking.repair import Severed, Swallowed, due, severed, swallowed
 from models.tracking.tracker import Proposal, Tracker
 
-Kind = Literal["parted", "joined", "divided"]
 Look = Callable[[NDArray[np.int32], NDArray[np.void], Ints], Sequence[Seam]]
 """Labels, objects and rows of those in question to where there are two cells."""
 LEAST = 0.2
 """A part of an object smaller than this part of it is no cell."""
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """One change to what the segmentation found."""
-
-    kind: Kind
-    labels: tuple[int, ...]
-    """Of the objects as published."""
-    tracks: tuple[int, ...]
-    """Ids of the tracks that said so."""
-    probability: float
-    """That it is right, as far as prices tell."""
-
-    @property
-    def because(self) -> str:
-        """The evidence, in words for people."""
-        tracks = " and ".join(str(track) for track in self.tracks)
-        said = {
-            "parted": f"tracks {tracks} lie beneath one object",
-            "joined": f"two touching objects cover track {tracks}, which is no division",
-            "divided": f"track {tracks} has grown enough, and turned pictures show two cells",
-        }[self.kind]
-        return f"{said} (p {self.probability:.2f})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +44,7 @@ class Mended:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Edit:
-    kind: Kind
+    kind: RepairKind
     labels: tuple[int, ...]
     """The object, or both that are joined."""
     box: tuple[slice, slice]

@@ -130,20 +130,20 @@ def test_a_whole_run_adds_up_and_reports(tmp_path):
 
 
 def test_inference_killed_in_mid_run_comes_back_with_the_same_track_ids(tmp_path):
-    with running(tmp_path, plan=EXPERIMENT["plan"] | {"time_plan": {"interval": 0.1, "loops": 120}},
+    with running(tmp_path, plan=EXPERIMENT["plan"] | {"time_plan": {"interval": 0.1, "loops": 95}},
                  rules=[]) as run:  # fmt: skip
         run.wait_frames(25)
         killed_at = run.frames()
         run.child("live.processes.inference").kill()
         report = run.finish()
         assert run.process.returncode == 0, run.text
-    assert report["frames"]["captured"] == report["frames"]["recorded"] == 120
+    assert report["frames"]["captured"] == report["frames"]["recorded"] == 95
     assert report["restarts"]["inference"] == 1
     analysed = [seq for (seq,) in run.rows("SELECT seq FROM results ORDER BY seq")]
     before = max(seq for seq in analysed if seq < killed_at + 2)
     after = min(seq for seq in analysed if seq > before + 1)
     assert after - before < 60
-    assert analysed[-1] == 119
+    assert analysed[-1] == 94
     same, seen = _same_ids(run, before, after)
     assert seen >= 5
     assert same / seen >= 0.8, f"{same} of {seen} cells kept their id over the restart"
@@ -228,7 +228,7 @@ def test_kill_9_of_everything_leaves_no_pixel_without_its_row_and_no_memory(tmp_
 
 
 def test_the_demo_on_a_bare_server_draws_its_window_and_survives_its_death(tmp_path):
-    with running(tmp_path, "--seconds", "12", "--seed", "3", command="demo") as run:
+    with running(tmp_path, "--seconds", "8", "--seed", "3", command="demo") as run:
         run.wait_frames(12)
         run.child("live.processes.window").kill()
         report = run.finish()

@@ -73,7 +73,7 @@ def kill_after(
     [
         pytest.param((64, 80), 1000.0, 450, id="small-and-fast"),
         pytest.param((64, 80), 40.0, 70, id="steady"),
-        pytest.param((1024, 1024), 200.0, 160, id="heavy"),
+        pytest.param((1024, 1024), 200.0, 160, id="heavy", marks=pytest.mark.slow),
     ],
 )
 def test_kill_9(tmp_path: Path, shape: tuple[int, int], rate_hz: float, frames: int) -> None:

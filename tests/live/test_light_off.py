@@ -254,6 +254,7 @@ def test_a_cap_ends_the_run_in_order_and_the_next_run_goes_on_from_there(tmp_pat
     assert report["light"]["max_position"] == pytest.approx(1.5)
 
 
+@pytest.mark.slow
 def test_a_place_without_light_left_is_passed_over_while_another_has_some(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()

@@ -55,6 +55,14 @@ def fired(decisions: list[Decision]) -> list[int]:
     return [d.track_id for d in decisions if d.action is Action.BURST]
 
 
+def test_what_is_not_measured_fulfils_no_condition() -> None:
+    book = RuleBook([rule("roughness > 5 OR neighbours < 9 OR nearest > 5")])
+    unknown = {"roughness": np.nan, "neighbours": -1, "nearest_px": np.nan}
+    assert fired(judged(book, 0, cell(1, **unknown))) == []
+    known = cell(2, roughness=9.0, neighbours=20, nearest_px=1.0)
+    assert fired(judged(book, 1, cell(1, **unknown), known)) == [2]
+
+
 def test_it_fires_when_the_condition_begins_to_hold_and_says_what_was_seen() -> None:
     book = RuleBook([rule("area > 100")])
     assert judged(book, 0, cell(1), cell(2)) == []
