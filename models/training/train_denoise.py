@@ -28,6 +28,10 @@ from models.training.denoise_noise import expose
 FRAMES = 4
 CROP_PX = 96
 BATCH = 8
+STILL, UNLIKE = 0.22, 0.12
+"""Parts of the crops that stand still, and whose frames have nothing in common."""
+POOL_SHARE = 0.4
+"""Part of the crops from pools that were given, where there are any."""
 FLOOR = 1e-3
 """Of the error in units of the noise: what is better by more counts for nothing."""
 CHECK_EVERY_S = 60.0
@@ -47,6 +51,9 @@ class DenoiseTraining:
         How many are drawn for the pool.
     stills
         Folder with images ``*_img.*`` to cut textures from; None for drawn ones alone.
+    pools
+        Further pools of clean movies, (n, t, y, x) float16 of mean 1, as
+        ``benchmarks.denoise_pool`` writes.
     rate
         Largest step size.
     """
@@ -55,18 +62,23 @@ class DenoiseTraining:
     minutes: float
     movies: int = 900
     stills: Path | None = None
+    pools: tuple[Path, ...] = ()
     rate: float = 1.5e-3
     seed: int = 0
     low_precision: bool = True
 
 
+Pool = NDArray[np.float16]
 Batch = tuple[Tensor, Tensor, Tensor]
 """Counts (b, t, y, x), the truth, the noise (b, 3)."""
 
 
-def draw_batch(pool: NDArray[np.float16], rng: np.random.Generator, size: int = BATCH) -> Batch:
-    """Crops of movies through a drawn camera."""
-    seen = [expose(_crop(pool, rng), rng) for _ in range(size)]
+def draw_batch(pools: Sequence[Pool], rng: np.random.Generator, size: int = BATCH) -> Batch:
+    """Crops of movies, most of the first pool, through a drawn camera."""
+    share = np.full(len(pools), POOL_SHARE / max(len(pools) - 1, 1))
+    share[0] = 1 - share[1:].sum()
+    chosen = rng.choice(len(pools), size, p=share)
+    seen = [expose(_crop(pools[k], rng), rng) for k in chosen.tolist()]
     return (
         torch.from_numpy(np.stack([one.counts for one in seen])),
         torch.from_numpy(np.stack([one.clean for one in seen])),
@@ -74,15 +86,24 @@ def draw_batch(pool: NDArray[np.float16], rng: np.random.Generator, size: int = 
     )
 
 
-def _crop(pool: NDArray[np.float16], rng: np.random.Generator) -> Movie:
+def _crop(pool: Pool, rng: np.random.Generator) -> Movie:
     movie = pool[int(rng.integers(len(pool)))]
     step = int(rng.choice([1, 1, 1, 2, 3]))
     first = int(rng.integers(0, len(movie) - step * (FRAMES - 1)))
-    y, x = (int(k) for k in rng.integers(0, movie.shape[1] - CROP_PX + 1, 2))
-    part = movie[first : first + step * FRAMES : step, y : y + CROP_PX, x : x + CROP_PX]
-    clean = np.asarray(part, np.float32)
-    if rng.random() < 0.3:
-        clean = np.repeat(clean[:1], FRAMES, axis=0)
+    times = first + step * np.arange(FRAMES)
+    corners = np.repeat(rng.integers(0, movie.shape[1] - CROP_PX + 1, (1, 2)), FRAMES, axis=0)
+    kind = rng.random()
+    if kind < STILL:
+        times[:] = first
+    elif kind < STILL + UNLIKE:
+        times = rng.integers(0, len(movie), FRAMES)
+        corners = rng.integers(0, movie.shape[1] - CROP_PX + 1, (FRAMES, 2))
+    clean = np.stack(
+        [
+            np.asarray(movie[t, y : y + CROP_PX, x : x + CROP_PX], np.float32)
+            for t, (y, x) in zip(times.tolist(), corners.tolist(), strict=True)
+        ]
+    )
     for axis in (1, 2):
         if rng.random() < 0.5:
             clean = np.flip(clean, axis)
@@ -123,8 +144,9 @@ def train(settings: DenoiseTraining) -> Path:
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng([settings.seed, int(time.time())])
     settings.out.mkdir(parents=True, exist_ok=True)
-    pool, held = _pools(settings)
-    checks = [draw_batch(held, np.random.default_rng([7, n]), 12) for n in range(4)]
+    drawn, held = _pools(settings)
+    pools = [drawn, *(np.load(path, mmap_mode="r") for path in settings.pools)]
+    checks = [draw_batch([held], np.random.default_rng([7, n]), 12) for n in range(4)]
     net, checkpoint = DenoiseNet(), settings.out / "checkpoint.pt"
     if checkpoint.is_file():
         net.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
@@ -142,7 +164,7 @@ def train(settings: DenoiseTraining) -> Path:
         step = 0
         try:
             while (spent := time.monotonic() - start) < settings.minutes * 60:
-                _step(net, optimiser, draw_batch(pool, rng), _rate(settings, spent, step))
+                _step(net, optimiser, draw_batch(pools, rng), _rate(settings, spent, step))
                 step += 1
                 _follow(average, net, min(0.999, (step + 1) / (step + 20)))
                 bar.update(task, completed=spent)
@@ -171,7 +193,7 @@ def _in_words(gain: Sequence[float]) -> str:
     return "gain by frame, dB: " + " ".join(f"{value:.2f}" for value in gain)
 
 
-def _pools(settings: DenoiseTraining) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+def _pools(settings: DenoiseTraining) -> tuple[Pool, Pool]:
     paths = settings.out / "movies.npy", settings.out / "held_out.npy"
     stills = pictures_in(settings.stills) if settings.stills else []
     for path, count, seed in (
@@ -214,9 +236,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--movies", type=int, default=900)
     parser.add_argument("--stills", type=Path)
+    parser.add_argument("--pools", type=Path, nargs="*", default=[], metavar="FILE.npy")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    given.pools = tuple(given.pools)
     sys.stdout.write(f"{train(DenoiseTraining(**vars(given)))}\n")
 
 

@@ -85,7 +85,7 @@ def test_a_camera_is_right_on_average(photons: float) -> None:
 def test_batches_come_with_their_truth(tmp_path: Path) -> None:
     write_pool(tmp_path / "pool.npy", 2, 0, [])
     pool = np.load(tmp_path / "pool.npy", mmap_mode="r")
-    counts, truth, noise = draw_batch(pool, np.random.default_rng(0), 3)
+    counts, truth, noise = draw_batch([pool, pool], np.random.default_rng(0), 3)
     assert counts.shape == truth.shape
     assert noise.shape == (3, 3)
     assert float(log_error(truth, truth, noise).max()) < float(
