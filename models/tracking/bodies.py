@@ -6,7 +6,7 @@ direction compare in one formula, for whole objects and for two daughters taken 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class Bodies:
     """(n,) whether ``spread`` was measured; else it is that of a disc of the area."""
     sized: NDArray[np.bool_]
     """(n,) whether ``area`` was measured; else it is the usual one."""
+    _reach: Reals | None = field(default=None, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         """How many."""
@@ -63,10 +64,12 @@ class Bodies:
 
     @property
     def reach(self) -> Reals:
-        """(n,) half the longest extent, two standard deviations."""
-        middle = (self.spread[:, 0] + self.spread[:, 1]) / 2
-        difference = (self.spread[:, 0] - self.spread[:, 1]) / 2
-        return 2 * np.sqrt(middle + np.hypot(difference, self.spread[:, 2]))
+        """(n,) half the longest extent, two standard deviations; worked out once."""
+        if self._reach is None:
+            yy, xx, xy = self.spread.T
+            half = (yy - xx) / 2
+            self._reach = 2 * np.sqrt((yy + xx) / 2 + np.sqrt(half * half + xy * xy))
+        return self._reach
 
 
 def bodies_from_objects(objects: NDArray[np.void]) -> Bodies:
@@ -132,7 +135,8 @@ def _disc_points(count: int) -> Reals:
     return np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=1)
 
 
-_DISC = _disc_points(PROBES)
+_DISC = (2 * _disc_points(PROBES)).astype(np.float32)
+"""Points of the disc of two standard deviations."""
 
 
 def probes_of(
@@ -150,10 +154,12 @@ def probes_of(
     a = np.sqrt(yy)
     b = xy / a
     c = np.sqrt(np.maximum(xx - b * b, 1e-9))
+    a, b, c = (root.astype(np.float32)[:, None] for root in (a, b, c))
     offset = np.empty((len(bodies), PROBES, 2), dtype=np.float32)
-    offset[:, :, 0] = 2 * a[:, None] * _DISC[None, :, 0]
-    offset[:, :, 1] = 2 * (b[:, None] * _DISC[None, :, 0] + c[:, None] * _DISC[None, :, 1])
-    inside = values_at(labels, bodies.place[:, None, :] + offset) == values[:, None]
+    offset[:, :, 0] = a * _DISC[:, 0]
+    offset[:, :, 1] = b * _DISC[:, 0] + c * _DISC[:, 1]
+    place = bodies.place.astype(np.float32)
+    inside = values_at(labels, place[:, None, :] + offset) == values[:, None]
     offset[~inside] = AWAY
     return offset
 

@@ -11,6 +11,8 @@ import numpy as np
 from models.tracking.bodies import Ints, Reals
 
 PER_CELL = 24
+MOST_CELLS = 16
+"""Cells of the grid for each body, up to which every cell is written down."""
 
 
 def near_pairs(expected: Reals, gate: Reals, found: Reals) -> tuple[Ints, Ints, int]:
@@ -39,15 +41,20 @@ def near_pairs(expected: Reals, gate: Reals, found: Reals) -> tuple[Ints, Ints, 
     origin = np.minimum(expected.min(axis=0), found.min(axis=0)) - size * (rings + 1)
     cell = np.floor((found - origin) / size).astype(np.int64)
     home = np.floor((expected - origin) / size).astype(np.int64)
-    columns = int(max(cell[:, 1].max(), home[:, 1].max())) + rings + 2
+    lines, columns = (int(max(cell[:, a].max(), home[:, a].max())) + rings + 2 for a in (0, 1))
     key = cell[:, 0] * columns + cell[:, 1]
     order = np.argsort(key, kind="stable")
-    key = key[order]
     # neighbours along x are neighbours in the order: one search for each row of cells
     steps = np.arange(-rings, rings + 1)
     row_key = (home[:, 0, None] + steps) * columns + home[:, 1, None]
-    first = np.searchsorted(key, row_key - rings, "left")
-    last = np.searchsorted(key, row_key + rings, "right")
+    if lines * columns <= MOST_CELLS * (len(expected) + len(found)):
+        start = np.zeros(lines * columns + 1, dtype=np.intp)
+        np.cumsum(np.bincount(key, minlength=lines * columns), out=start[1:])
+        first, last = start[row_key - rings], start[row_key + rings + 1]
+    else:
+        key = key[order]
+        first = np.searchsorted(key, row_key - rings, "left")
+        last = np.searchsorted(key, row_key + rings, "right")
     count = np.minimum(last - first, PER_CELL * (2 * rings + 1))
     passed_over = int((last - first - count).sum())
     track = np.repeat(np.arange(len(expected)), count.sum(axis=1))

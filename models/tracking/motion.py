@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from models.tracking.bodies import Ints, Reals, middle
 
+DENSE = 8
+"""Cells for each body, up to which neighbouring cells are added all at once."""
+
 
 def sure_pairs(
     track: Ints, obj: Ints, cost: Reals, m: int, n: int, margin: float
@@ -51,9 +54,15 @@ def common_motion(
     sums = [np.bincount(key, minlength=cells)]
     sums += [np.bincount(key, weights=moved[:, a] - everywhere[a], minlength=cells) for a in (0, 1)]
     table = np.stack(sums).reshape(3, shape[0], shape[1])
-    near = at[:, 0], at[:, 1]
-    total = sum(weight * table[:, near[0] + dy, near[1] + dx] for dy, dx, weight in _AROUND)
-    count, dy_sum, dx_sum = np.asarray(total, dtype=np.float64)
+    y, x = at[:, 0], at[:, 1]
+    if cells <= DENSE * len(where):
+        # whole cells are added before they are looked up
+        high, wide = (int(length) - 1 for length in shape)
+        inner = sum(w * table[:, 1 + v : high + v, 1 + u : wide + u] for v, u, w in _AROUND)
+        total = np.asarray(inner)[:, y - 1, x - 1]
+    else:
+        total = np.asarray(sum(w * table[:, y + v, x + u] for v, u, w in _AROUND))
+    count, dy_sum, dx_sum = total.astype(np.float64)
     if own is not None:
         count[own] -= 1.0
         dy_sum[own] -= moved[:, 0] - everywhere[0]
