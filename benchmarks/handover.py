@@ -1,4 +1,4 @@
-"""Frames from one process to another: the ring with its descriptors, beside raw pyzmq and a queue.
+"""Frames from one process to another: our ring beside raw pyzmq, a queue and one bare copy.
 
 Every contestant runs a sending and a receiving process. The receiver gets each frame as a numpy
 array, reads a sample of its pixels and confirms it; the sender keeps no more than ``IN_FLIGHT``
@@ -25,6 +25,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from benchmarks.handover_memcpy import sample, send_memcpy
 from drivers.frame import Frame, FrameMeta
 from drivers.ring import FrameRing
 from drivers.wire import FrameReceiver, FrameSender
@@ -33,19 +34,18 @@ IN_FLIGHT = 8
 WARM_UP = 3 * IN_FLIGHT
 SIZES = (512, 1024, 2048)
 TIMEOUT_MS = 20_000
-PEERS = {"zmq": "pyzmq copy=False", "queue": "multiprocessing.Queue"}
-BARS = {("zmq", 2048): 1.5, ("queue", 2048): 5.0}
+PEERS = {
+    "zmq": "pyzmq copy=False",
+    "queue": "multiprocessing.Queue",
+    "memcpy": "bare copy into shared memory",
+}
+BARS = {("zmq", 2048): 2.0, ("queue", 2048): 5.0, ("memcpy", 2048): 0.6}
 
 Array = NDArray[np.uint16]
 
 
 class Lost(Exception):
     """A contestant lost or tore a frame."""
-
-
-def sample(pixels: NDArray[Any]) -> int:
-    """Read a grid of pixels all over the frame, as a check that it is whole."""
-    return int(pixels[::8, ::64].sum(dtype=np.int64))
 
 
 def pictures(size: int) -> list[Array]:
@@ -121,10 +121,16 @@ def send_queue(size: int, frames: int) -> float:
     return frames / elapsed
 
 
+def send_copy(size: int, frames: int) -> float:
+    """One copy and a counter, nothing else; frames/s."""
+    return send_memcpy(pictures(size), frames, WARM_UP, IN_FLIGHT)
+
+
 CONTESTANTS: dict[str, Callable[[int, int], float]] = {
     "ours": send_ours,
     "zmq": send_zmq,
     "queue": send_queue,
+    "memcpy": send_copy,
 }
 
 

@@ -69,6 +69,10 @@ class LitSequence:
         self._period_s = period_s
         self._began_s = time.monotonic()
 
+    def shortened(self, period_s: float) -> None:
+        """Frames may follow each other this fast from now on."""
+        self._period_s = min(self._period_s, period_s)
+
     def exposed(self) -> int:
         """Frames that were exposed at the most: one that nobody read lit the sample too."""
         if self._count is not None and self.read >= self._count:

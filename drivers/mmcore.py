@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import useq
@@ -18,6 +18,7 @@ from drivers.frame import Frame, FrameMeta
 from drivers.mmcore_close import CameraEnd, release_core
 from drivers.mmcore_images import DirectImages, Images, Shot
 from drivers.mmcore_names import names
+from drivers.mmcore_naps import Naps
 from drivers.mmcore_slm import slms_of
 from drivers.mmcore_state import CoreState
 from drivers.patience import Patience, TookTooLong
@@ -45,6 +46,7 @@ class _Run:
     looked_s: float = 0.0
     last_ns: int = 0
     held: Frame | None = None
+    naps: Naps = field(default_factory=Naps)
 
 
 class CoreRig:
@@ -225,7 +227,7 @@ class CoreRig:
             return frame
         if run.count is not None and run.number + 1 >= run.count:
             raise RigError(f"all {run.count} frames of the sequence were read; call stop()")
-        self._wait(time.monotonic() + timeout_s, timeout_s, self.core.getRemainingImageCount)
+        self._wait(run, time.monotonic() + timeout_s, timeout_s, self.core.getRemainingImageCount)
         shot = self._fetch(self._images.pop)
         expected = run.number + 1
         frame = self._sequence_frame(run, shot)
@@ -242,7 +244,7 @@ class CoreRig:
         run = self._running(live=True)
         deadline = time.monotonic() + timeout_s
         while True:
-            self._wait(deadline, timeout_s, self._maybe_new)
+            self._wait(run, deadline, timeout_s, self._maybe_new)
             run.waiting = int(self.core.getRemainingImageCount())
             run.looked_s = time.monotonic()
             shot = self._fetch(self._images.last)
@@ -339,9 +341,10 @@ class CoreRig:
             return time.monotonic() - run.looked_s > self.state.exposure_ms / 1e3
         return bool(waiting)
 
-    def _wait(self, deadline: float, timeout_s: float, ready: Callable[[], object]) -> None:
+    def _wait(
+        self, run: _Run, deadline: float, timeout_s: float, ready: Callable[[], object]
+    ) -> None:
         core, exposure_ms = self.core, self.state.exposure_ms
-        nap_s = min(max(exposure_ms / 20, 0.2), 1.0) / 1e3
         while not ready():
             if not core.isSequenceRunning() and not ready():
                 if core.isBufferOverflowed():
@@ -355,7 +358,7 @@ class CoreRig:
                     f"no frame within {timeout_s:g} s at an exposure of {exposure_ms:g} ms; "
                     "check the camera's trigger or allow more time"
                 )
-            time.sleep(nap_s)
+            time.sleep(run.naps.next_s(exposure_ms, time.monotonic()))
 
     def _sequence_frame(self, run: _Run, shot: Shot) -> Frame:
         run.number = shot.number if shot.number >= 0 else run.number + 1
@@ -366,6 +369,7 @@ class CoreRig:
             run.start_ns = min(run.start_ns, captured_ns - elapsed_ns)
             captured_ns = run.start_ns + elapsed_ns
         run.last_ns = captured_ns = max(captured_ns, run.last_ns)
+        run.naps.came(shot.popped_ns)
         seq = run.first_seq + run.number
         self._seq = seq + 1
         return self._frame(shot, seq, captured_ns)

@@ -155,6 +155,14 @@ class CoreState:
                 "event changes exposure, ROI or a camera property while a sequence runs; stop first"
             )
 
+    def expose(self, exposure_ms: float) -> None:
+        """Set the exposure, also while a sequence runs: for cameras that are known to allow it."""
+        self._check(useq.MDAEvent(exposure=exposure_ms), running=False)
+        if exposure_ms != self._asked_exposure_ms:
+            self._send(f"exposure {exposure_ms} ms", self._core.setExposure, exposure_ms)
+            self._asked_exposure_ms = exposure_ms
+            self.exposure_ms = float(self._core.getExposure())
+
     def _camera_change(self, event: useq.MDAEvent) -> bool:
         exposure = event.exposure is not None and event.exposure not in (
             self._asked_exposure_ms,

@@ -38,8 +38,8 @@ class ProtectedRig:
         None: only what is never right (NaN, an exposure of nothing) is refused.
     light
         Counts the light of a live camera; recorded data need none.
-    on_refused
-        Called with the sentence of each refusal.
+    on_refused, exposure_in_sequence
+        Called with the sentence of each refusal; whether `retime` may do anything.
     """
 
     def __init__(
@@ -48,8 +48,12 @@ class ProtectedRig:
         limits: LimitSettings | None = None,
         light: LightMeter | None = None,
         on_refused: Callable[[str], None] | None = None,
+        *,
+        exposure_in_sequence: bool = False,
     ) -> None:
         self._rig = rig
+        self._retimes = exposure_in_sequence
+        self._allowed_ms = 0.0
         self._limits = limits or LimitSettings()
         self._light = light
         self._on_refused = on_refused
@@ -184,12 +188,23 @@ class ProtectedRig:
             if count == 0:
                 self._allow(1, interval_ms)
         self._allow(count, interval_ms)
+        self._allowed_ms = self._now.exposure_ms
         try:
             self._rig.start_sequence(count, interval_ms)
         except BaseException:
             self._end(0)
             raise
         self._open = LitSequence(count, max(self._now.exposure_ms, interval_ms) / 1e3)
+
+    def retime(self, exposure_ms: float) -> bool:
+        """Expose the running sequence anew, no longer than its light allows; False: end it."""
+        expose = getattr(getattr(self._rig, "state", None), "expose", None)
+        expose = expose if self._retimes else None
+        if expose is None or self._open is None or not 0 < exposure_ms <= self._allowed_ms:
+            return False
+        expose(exposure_ms)
+        self._open.shortened(exposure_ms / 1e3)
+        return True
 
     def sequence_room(self) -> int:
         """How many frames fit the camera's buffer, the limits and the light budget; at least 1."""

@@ -25,6 +25,9 @@ from drivers.sharedmem import AttachedSegment, OwnedSegment, room_bytes
 _ALIGN = 64
 _DTYPES = ("uint8", "uint16", "int32", "float32")
 _KEPT_EPOCHS = 3
+_KEPT_FORMS = 8
+
+_Form = tuple[tuple[str, tuple[int, ...], np.dtype[Any]], ...]
 
 
 class Plane(msgspec.Struct, frozen=True, array_like=True):
@@ -93,6 +96,10 @@ class FrameRing:
         self._generations: NDArray[np.int64] | None = None
         self._bytes: NDArray[np.uint8] | None = None
         self._next = 0
+        # What to write is nearly always of the same form; working it out costs more than copying
+        # a small frame.
+        self._placed: dict[_Form, tuple[tuple[Plane, ...], int]] = {}
+        self._targets: dict[tuple[int, _Form], tuple[NDArray[Any], ...]] = {}
 
     @property
     def depth(self) -> int:
@@ -107,19 +114,19 @@ class FrameRing:
         planes
             Name -> (y, x) array, C-contiguous, of uint8, uint16, int32 or float32.
         """
-        placed, needed = _place(planes)
+        form = tuple((name, array.shape, array.dtype) for name, array in planes.items())
+        placed, needed = self._place(form)
         layout = self._fit(needed)
         assert self._generations is not None
-        assert self._bytes is not None
         slot = self._next % layout.depth
         self._next += 1
+        targets = self._targets.get((slot, form))
+        if targets is None:
+            targets = self._targets[slot, form] = self._look(layout, slot, placed)
         generation = int(self._generations[slot]) + 2
         self._generations[slot] = generation - 1
-        start = layout.slot_start(slot)
-        for plane, array in zip(placed, planes.values(), strict=True):
-            begin = start + plane.offset
-            target = self._bytes[begin : begin + plane.nbytes].view(array.dtype)
-            np.copyto(target.reshape(array.shape), array)
+        for target, array in zip(targets, planes.values(), strict=True):
+            np.copyto(target, array)
         self._generations[slot] = generation
         return SlotRef(
             ring=self._segments[-1].name,
@@ -132,12 +139,29 @@ class FrameRing:
 
     def close(self) -> None:
         """Unlink all segments. Safe to call twice."""
+        self._targets.clear()
         self._generations = None
         self._bytes = None
         self._layout = None
         for segment in self._segments:
             segment.close()
         self._segments.clear()
+
+    def _place(self, form: _Form) -> tuple[tuple[Plane, ...], int]:
+        known = self._placed.get(form)
+        if known is None:
+            if len(self._placed) >= _KEPT_FORMS:
+                self._placed.clear()
+                self._targets.clear()
+            known = self._placed[form] = _place(form)
+        return known
+
+    def _look(
+        self, layout: _Layout, slot: int, placed: tuple[Plane, ...]
+    ) -> tuple[NDArray[Any], ...]:
+        assert self._bytes is not None
+        start = layout.slot_start(slot)
+        return tuple(_plane_of(self._bytes, start, plane) for plane in placed)
 
     def _fit(self, needed: int) -> _Layout:
         if self._layout is not None and needed <= self._layout.slot_bytes:
@@ -156,6 +180,7 @@ class FrameRing:
             )
         layout = _Layout(depth=depth, slot_bytes=needed)
         segment = OwnedSegment(layout.size)
+        self._targets.clear()
         self._segments.append(segment)
         while len(self._segments) > _KEPT_EPOCHS:
             self._segments.pop(0).close()
@@ -166,6 +191,17 @@ class FrameRing:
         return layout
 
 
+@dataclass(slots=True)
+class _Mapped:
+    """One ring that the reader looks into."""
+
+    segment: AttachedSegment
+    whole: NDArray[np.uint8]
+    generations: NDArray[np.int64]
+    seen: dict[tuple[int, tuple[Plane, ...]], dict[str, NDArray[Any]]]
+    """Slot and planes -> arrays; descriptors that were found sound."""
+
+
 class RingReader:
     """The reading end. Attaches to rings as descriptors name them; holds the last few.
 
@@ -173,7 +209,8 @@ class RingReader:
     """
 
     def __init__(self) -> None:
-        self._attached: dict[str, AttachedSegment] = {}
+        # By size and depth too: a wrong descriptor must not spoil the right ones after it.
+        self._attached: dict[tuple[str, int, int], _Mapped] = {}
 
     def view(self, ref: SlotRef) -> dict[str, NDArray[Any]]:
         """Look into the slot without copying; call ``check`` after use, or use ``copy``.
@@ -191,17 +228,22 @@ class RingReader:
         WireError
             The descriptor does not fit the memory that it names.
         """
-        layout, segment = self._open(ref)
+        mapped = self._open(ref)
         self.check(ref)
-        whole = np.frombuffer(segment.buffer, np.uint8)
-        start = layout.slot_start(ref.slot)
-        arrays: dict[str, NDArray[Any]] = {}
-        for plane in ref.planes:
-            begin = start + plane.offset
-            flat = whole[begin : begin + plane.nbytes].view(plane.dtype)
-            flat.flags.writeable = False
-            arrays[plane.name] = flat.reshape(plane.height, plane.width)
-        return arrays
+        key = (ref.slot, ref.planes)
+        arrays = mapped.seen.get(key)
+        if arrays is None:
+            layout = _checked_layout(ref)
+            start = layout.slot_start(ref.slot)
+            arrays = {}
+            for plane in ref.planes:
+                array = _plane_of(mapped.whole, start, plane)
+                array.flags.writeable = False
+                arrays[plane.name] = array
+            if len(mapped.seen) >= _KEPT_FORMS * ref.depth:
+                mapped.seen.clear()
+            mapped.seen[key] = arrays
+        return dict(arrays)
 
     def copy(self, ref: SlotRef) -> dict[str, NDArray[Any]]:
         """Copy the slot's arrays out and prove that they are whole; raises as ``view`` does."""
@@ -211,8 +253,7 @@ class RingReader:
 
     def check(self, ref: SlotRef) -> None:
         """Raise ``StaleSlot`` unless the slot still holds the generation that ``ref`` names."""
-        _, segment = self._open(ref)
-        found = int(np.frombuffer(segment.buffer, np.int64, ref.depth)[ref.slot])
+        found = int(self._open(ref).generations[ref.slot])
         if found != ref.generation:
             raise StaleSlot(
                 f"slot {ref.slot} of {ref.ring}: need generation {ref.generation}, found {found}; "
@@ -221,37 +262,57 @@ class RingReader:
 
     def close(self) -> None:
         """Let go of every ring. Safe to call twice."""
-        for segment in self._attached.values():
-            segment.close()
-        self._attached.clear()
+        while self._attached:
+            self._let_go(next(iter(self._attached)))
 
-    def _open(self, ref: SlotRef) -> tuple[_Layout, AttachedSegment]:
-        layout = _checked_layout(ref)
-        segment = self._attached.get(ref.ring)
-        if segment is None:
-            segment = AttachedSegment(ref.ring, ref.size)
-            self._attached[ref.ring] = segment
-            while len(self._attached) > _KEPT_EPOCHS:
-                self._attached.pop(next(iter(self._attached))).close()
-        elif segment.size != ref.size:
-            raise WireError(f"{ref.ring}: descriptor says {ref.size} bytes, it has {segment.size}")
-        return layout, segment
+    def _open(self, ref: SlotRef) -> _Mapped:
+        mapped = self._attached.get((ref.ring, ref.size, ref.depth))
+        if mapped is None:
+            mapped = self._attach(ref)
+        if not 0 <= ref.slot < ref.depth:
+            raise WireError(f"descriptor does not fit its ring: {ref}")
+        return mapped
+
+    def _attach(self, ref: SlotRef) -> _Mapped:
+        _checked_layout(ref)
+        segment = AttachedSegment(ref.ring, ref.size)
+        mapped = _Mapped(
+            segment,
+            np.frombuffer(segment.buffer, np.uint8),
+            np.frombuffer(segment.buffer, np.int64, ref.depth),
+            {},
+        )
+        self._attached[ref.ring, ref.size, ref.depth] = mapped
+        while len(self._attached) > _KEPT_EPOCHS:
+            self._let_go(next(iter(self._attached)))
+        return mapped
+
+    def _let_go(self, key: tuple[str, int, int]) -> None:
+        # Our own arrays go first: the mapping closes when nothing looks into it.
+        segment = self._attached.pop(key).segment
+        segment.close()
+
+
+def _plane_of(whole: NDArray[np.uint8], start: int, plane: Plane) -> NDArray[Any]:
+    begin = start + plane.offset
+    flat: NDArray[Any] = whole[begin : begin + plane.nbytes].view(plane.dtype)
+    return flat.reshape(plane.height, plane.width)
 
 
 def _aligned(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
 
-def _place(planes: Mapping[str, NDArray[Any]]) -> tuple[tuple[Plane, ...], int]:
+def _place(form: _Form) -> tuple[tuple[Plane, ...], int]:
     placed = []
     offset = 0
-    for name, array in planes.items():
-        if array.ndim != 2 or array.dtype.name not in _DTYPES or array.size == 0:
+    for name, shape, dtype in form:
+        if len(shape) != 2 or dtype.name not in _DTYPES or 0 in shape:
             raise WireError(
-                f"plane {name}: got {array.dtype} {array.shape}, need a non-empty (y, x) array of "
+                f"plane {name}: got {dtype} {shape}, need a non-empty (y, x) array of "
                 + ", ".join(_DTYPES)
             )
-        plane = Plane(name, offset, array.shape[0], array.shape[1], array.dtype.name)
+        plane = Plane(name, offset, shape[0], shape[1], dtype.name)
         placed.append(plane)
         offset += _aligned(plane.nbytes)
     return tuple(placed), offset

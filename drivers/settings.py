@@ -62,6 +62,9 @@ class MicroManagerSettings(_CoreSettings):
     camera_buffer_mb: int = Field(default=512, gt=0)
     """Memory for frames that were taken but not yet fetched. MMCore fills it with zeros when it is
     opened and whenever a sequence starts with another image size: about 0.8 s for 1024 MB."""
+    exposure_in_sequence: bool = False
+    """The camera takes a new exposure while a sequence runs, and holds to it from the next frame
+    on. MMCore does not tell; try it before you say so. The demo camera does."""
 
 
 class PycroManagerSettings(_CoreSettings):

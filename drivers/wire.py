@@ -250,9 +250,20 @@ class FrameReceiver:
         self.close()
 
     def _parts(self, timeout_s: float) -> list[zmq.Frame] | None:
-        if not self._socket.poll(int(timeout_s * 1000)):
-            return None
-        parts: list[zmq.Frame] = self._socket.recv_multipart(copy=False)
+        # Asking the system whether there is one is dearer than taking it.
+        for wait_s in (0.0, timeout_s):
+            if wait_s > 0 and not self._socket.poll(int(wait_s * 1000)):
+                return None
+            try:
+                return self._take()
+            except zmq.Again:
+                continue
+        return None
+
+    def _take(self) -> list[zmq.Frame]:
+        parts = [self._socket.recv(zmq.NOBLOCK, copy=False)]
+        while parts[-1].more:
+            parts.append(self._socket.recv(copy=False))
         return parts
 
     def _open(self, parts: list[zmq.Frame]) -> Received | None:

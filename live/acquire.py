@@ -18,14 +18,18 @@ import useq
 from useq._mda_event import Channel as EventChannel
 
 from drivers import Frame, FrameError, FrameRing, FrameSender, LightSpent, Rig, RigInfo
+from live.actions.inflight import expose_in_flight
 from live.actions.runner import BlockRunner, Imaging
 from live.ledger import Ledger
 from live.plan.blocks import Effect
 from live.plan.plan import Home, Job, Late, Plan
+from live.processes.quietgc import quiet_gc
 from live.recording.recorder import Recorder
 
 READ_MARGIN_S = 10.0
 LONGEST_SEQUENCE = 1000
+WAITED_NS = 2_000_000
+"""A frame that lay in the core's buffer for longer shows that frames come faster than they go."""
 LATE_S = 0.05
 """A time point that starts later than this is recorded as late."""
 LATE_AFTER_BLOCK_S = 0.005
@@ -132,6 +136,7 @@ class Acquisition:
         self._outlets = outlets
         self._pace = pace
         self._on_burst = on_burst
+        self._on_burst_start = on_burst_start
         self._on_late = on_late
         self._info: RigInfo | None = None
         self._last: Frame | None = None
@@ -147,6 +152,7 @@ class Acquisition:
             on_effect=on_effect,
         )
 
+    @quiet_gc()
     def run(self, stop: threading.Event) -> None:
         """Work until the plan is done or ``stop`` is set; raises what the rig raises."""
         while not stop.is_set():
@@ -245,6 +251,8 @@ class Acquisition:
         self._plan.give_back(events[done:])
 
     def _plan_yields(self) -> bool:
+        if self._plan.burst_waiting:
+            expose_in_flight(self._rig, self._plan, self._on_burst_start, self._on_burst)
         return self._plan.burst_waiting or self._plan.paused
 
     def _count_start(self, tell: Callable[[int], None]) -> Callable[[int], None]:
@@ -294,6 +302,10 @@ class Acquisition:
             for done, event in enumerate(events):
                 if stop.is_set() or yields():
                     return done
+                # Making an event takes longer than moving a small frame: the next sequence's are
+                # made one at a time while the camera exposes, not between the two sequences.
+                if self._keeps_up():
+                    self._plan.prepare(LONGEST_SEQUENCE)
                 try:
                     frame = self._rig.read(_patience_s(event, self._last) + interval_s)
                 except FrameError:
@@ -304,6 +316,11 @@ class Acquisition:
             return len(events)
         finally:
             self._rig.stop()
+
+    def _keeps_up(self) -> bool:
+        """Whether the newest frame was fetched as soon as the camera had it."""
+        meta = self._last.meta if self._last else None
+        return meta is not None and meta.popped_ns - meta.captured_ns < WAITED_NS
 
     def _deliver(self, frame: Frame, stop: threading.Event) -> None:
         outlets = self._outlets

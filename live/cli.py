@@ -16,11 +16,13 @@ import typer
 
 from live.commands.bench import bench
 from live.commands.ctl import ctl
+from live.commands.doctor import doctor
 from live.commands.imaging import check, demo, run
 from live.commands.infer import infer
 from live.commands.models import models_app
 from live.commands.reporting import report
 from live.commands.score import score
+from live.commands.whatif import whatif
 from live.errors import exit_code_of, is_users_own, message_of, traceback_of
 
 _ISSUES = "this is a fault of parfocal; please report it with the output of --debug"
@@ -42,8 +44,10 @@ for _command, _example in (
     (ctl, "Example: parfocal ctl my-run pause"),
     (infer, "Example: parfocal infer movie.tif --movie --pipeline bacteria --out result"),
     (report, "Example: parfocal report my-run --trackmate --json report.json"),
+    (whatif, "Example: parfocal whatif my-run --rules mitosis-burst --picture timeline.png"),
     (score, "Example: parfocal score result truth --json scores.json --picture worst.png"),
     (bench, "Example: parfocal bench handover --json bench.json"),
+    (doctor, "Example: parfocal doctor --out D:/runs --json doctor.json"),
 ):
     app.command(epilog=_example)(_command)
 app.add_typer(models_app, name="models")

@@ -19,9 +19,9 @@ import numpy as np
 from drivers import RingReader, StaleSlot, WireError
 from live.acquire import Pace
 from live.actions.ability import then_of
-from live.actions.carrier import NOTHING_TO_DO, Carrier, Equipment
+from live.actions.carrier import EVERY_FRAME, NOTHING_TO_DO, Carrier, Equipment
 from live.experiment.settings import RuleSettings
-from live.ledger import Ledger
+from live.ledger import LatencyAlarm, Ledger
 from live.plan.plan import Plan
 from live.processes.messages import Result, objects_from_bytes
 from live.recording.journal import Journal
@@ -73,6 +73,8 @@ class Decider:
     group, interval_s
         Channel group of the rig and interval of the plan, for the bursts; ``equipment`` says these
         and more.
+    latency_budget_ms
+        For ``alarm``.
     on_rule_failed
         Called with a rule and a sentence when its action failed.
     """
@@ -90,6 +92,7 @@ class Decider:
         group: str = "",
         interval_s: float = 0.0,
         equipment: Equipment | None = None,
+        latency_budget_ms: float | None = None,
         on_rule_failed: Callable[[RuleSettings, str], None],
         on_event: Callable[[str], None],
     ) -> None:
@@ -116,6 +119,7 @@ class Decider:
         )
         self.engine = EngineInfo(name="", precision="", device="")
         self.seen = Seen()
+        self.alarm = LatencyAlarm(latency_budget_ms)
         self.decisions: deque[Decision] = deque(maxlen=KEPT_DECISIONS)
         self._classes: tuple[str, ...] = ()
         self._verdict: Verdict | None = None
@@ -138,8 +142,11 @@ class Decider:
         plane = result.ref.planes[0]
         self._decide(result, objects, (plane.height, plane.width))
         tracking_ns = int(result.stage_ms.get("track", 0.0) * 1e6)
+        # A quick answer may come before the acquisition has noted its own stations.
         self._ledger.mark(
             seq,
+            captured=result.meta.captured_ns,
+            popped=result.meta.popped_ns,
             in_ring=result.ring_ns,
             received=result.received_ns,
             inference_start=result.start_ns,
@@ -148,7 +155,10 @@ class Decider:
             result_received=received_ns,
         )
         self._keep(result, objects)
-        self._journal.add_times(seq, self._ledger.times(seq))
+        times = self._ledger.times(seq)
+        self._journal.add_times(seq, times)
+        if sentence := self.alarm.take(seq, times):
+            self._on_event(sentence)
         self._count(seq, objects)
         self._journal.add_repairs(seq, result.repairs)
         self.seen.repairs.update(repair.kind for repair in result.repairs)
@@ -246,7 +256,7 @@ class Decider:
             if decision.action is Action.BURST:
                 row = replace(row, action=self.carrier.what(decision))
                 outcome = self.carrier.order(decision, row, result, objects)
-                if outcome != NOTHING_TO_DO:
+                if outcome != NOTHING_TO_DO and row.action != EVERY_FRAME:
                     self._on_event(
                         f"rule '{decision.rule}', frame {decision.seq}: {decision.because}; "
                         f"{outcome}"

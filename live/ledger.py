@@ -46,6 +46,9 @@ LEGS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Leg of the report -> the two stations between which it is measured. Names are stable."""
 
+CALM: Final = 50
+"""Frames in a row within the budget that end a `LatencyAlarm`."""
+
 _COLUMN: Final = {hop: number for number, hop in enumerate(HOPS)}
 
 
@@ -65,6 +68,7 @@ class Ledger:
         self._seq: NDArray[np.int64] = np.full(capacity, -1, dtype=np.int64)
         self._times_ns: NDArray[np.int64] = np.zeros((capacity, len(HOPS)), dtype=np.int64)
         self._late = 0
+        self._last = -1
 
     def mark(self, seq: int, **times_ns: int) -> None:
         """Note stations of frame ``seq``, such as ``mark(7, in_ring=t)``; 0 means not passed.
@@ -87,6 +91,7 @@ class Ledger:
             if held < seq:
                 self._seq[slot] = seq
                 self._times_ns[slot] = 0
+                self._last = max(self._last, seq)
             for column, time_ns in columns:
                 if time_ns:
                     self._times_ns[slot, column] = time_ns
@@ -105,11 +110,20 @@ class Ledger:
         """Marks that came when their frame had been forgotten."""
         return self._late
 
-    def legs_ms(self) -> dict[str, NDArray[np.float64]]:
-        """Leg -> its duration for every remembered frame that passed both ends, oldest first."""
+    def legs_ms(self, newest: int | None = None) -> dict[str, NDArray[np.float64]]:
+        """Leg -> its duration for every remembered frame that passed both ends, oldest first.
+
+        ``newest`` looks at so many places of the table alone: to be asked while frames come, for
+        the frame loop waits for the copy of the whole.
+        """
         with self._lock:
-            used = np.flatnonzero(self._seq >= 0)
-            order = used[np.argsort(self._seq[used], kind="stable")]
+            if newest is None or newest >= len(self._seq):
+                used = np.flatnonzero(self._seq >= 0)
+                order = used[np.argsort(self._seq[used], kind="stable")]
+            else:
+                wanted = np.arange(max(0, self._last - newest + 1), self._last + 1)
+                slots = wanted % len(self._seq)
+                order = slots[self._seq[slots] == wanted]
             times = self._times_ns[order]
         legs: dict[str, NDArray[np.float64]] = {}
         for leg, (start, end) in LEGS.items():
@@ -118,9 +132,56 @@ class Ledger:
             legs[leg] = (last[both] - first[both]) / 1e6
         return legs
 
-    def summary(self) -> dict[str, dict[str, float]]:
+    def summary(self, newest: int | None = None) -> dict[str, dict[str, float]]:
         """Leg -> ``p50``, ``p95``, ``p99`` in ms, for the legs that were measured at all."""
-        return {leg: _percentiles(ms) for leg, ms in self.legs_ms().items() if ms.size}
+        return {leg: _percentiles(ms) for leg, ms in self.legs_ms(newest).items() if ms.size}
+
+
+class LatencyAlarm:
+    """Counts decisions that came later than the user allows. One thread calls `take`.
+
+    Parameters
+    ----------
+    budget_ms
+        From the end of exposure to the decision; None allows any time.
+    """
+
+    def __init__(self, budget_ms: float | None) -> None:
+        self.budget_ms = budget_ms
+        self.over = 0
+        """Decisions that came too late."""
+        self.worst_ms = 0.0
+        self.ringing = False
+        """Since a decision came too late, and until ``CALM`` in a row did not."""
+        self._calm = 0
+
+    def take(self, seq: int, times_ns: Mapping[str, int]) -> str:
+        """Look at one frame's stations; a sentence when the alarm begins or ends, else empty."""
+        start, end = times_ns.get("captured", 0), times_ns.get("decided", 0)
+        if self.budget_ms is None or not (start and end):
+            return ""
+        took_ms = (end - start) / 1e6
+        self.worst_ms = max(self.worst_ms, took_ms)
+        if took_ms > self.budget_ms:
+            self.over += 1
+            began, self.ringing, self._calm = not self.ringing, True, 0
+            return (
+                f"frame {seq} was decided on {took_ms:.1f} ms after its exposure, over the budget "
+                f"latency_budget_ms = {self.budget_ms:g}"
+                if began
+                else ""
+            )
+        self._calm += 1
+        if self.ringing and self._calm >= CALM:
+            self.ringing = False
+            return f"decisions keep to the latency budget again since {CALM} frames"
+        return ""
+
+    def to_json(self) -> dict[str, float]:
+        """For the report; empty without a budget."""
+        if self.budget_ms is None:
+            return {}
+        return {"budget_ms": self.budget_ms, "over": self.over, "worst_ms": self.worst_ms}
 
 
 def _percentiles(ms: NDArray[np.float64]) -> dict[str, float]:

@@ -51,6 +51,10 @@ class RunReport:
     """What light the sample got, by preset and by place; empty for recorded data."""
     denoise: dict[str, Any] = field(default_factory=dict)
     """Noise model, checks, alarms and trainings; empty where no network denoised."""
+    engine_faults: dict[str, int] = field(default_factory=dict)
+    """Fault of an engine -> how often; empty for a run without."""
+    latency_budget: dict[str, float] = field(default_factory=dict)
+    """``budget_ms``, decisions ``over`` it, ``worst_ms``; empty where none was given."""
     notes: tuple[str, ...] = ()
     rig: dict[str, str] = field(default_factory=dict)
     out: str = ""
@@ -61,12 +65,14 @@ class RunReport:
             "frames": self.frames,
             "drops": self.drops,
             "latency_ms": self.latency_ms,
+            "latency_budget": self.latency_budget,
             "engine": self.engine,
             "objects": self.objects,
             "classes": self.classes,
             "trust": self.trust,
             "light": self.light,
             "denoise": self.denoise,
+            "engine_faults": self.engine_faults,
             "rules": self.rules,
             "memory_mb": self.memory_mb,
             "restarts": self.restarts,
@@ -103,6 +109,7 @@ class RunParts:
     folder: RunFolder
     light: dict[str, Any] = field(default_factory=dict)
     denoising: Denoising | None = None
+    engine_faults: dict[str, int] = field(default_factory=dict)
 
 
 def report_of(parts: RunParts) -> RunReport:
@@ -117,6 +124,7 @@ def report_of(parts: RunParts) -> RunReport:
         },
         drops=parts.board.drops(parts.supervisor),
         latency_ms=parts.ledger.summary(),
+        latency_budget=decider.alarm.to_json(),
         engine=asdict(decider.engine),
         objects={
             "mean_per_frame": seen.objects / seen.analysed if seen.analysed else 0.0,
@@ -142,6 +150,7 @@ def report_of(parts: RunParts) -> RunReport:
         trust=trust_of(seen),
         light=parts.light,
         denoise=denoising.summary() if denoising is not None else {},
+        engine_faults=parts.engine_faults,
         rig=rig_facts(parts.info),
         out=str(parts.folder.path),
     )

@@ -35,6 +35,7 @@ from live.outcome import Outcome
 from live.plan.facts import plan_facts
 from live.plan.plan import Plan
 from live.processes.childspecs import child_specs
+from live.processes.enginefaults import EngineFaults
 from live.processes.messages import (
     ConfigureDisplay,
     Fault,
@@ -106,6 +107,7 @@ class Session:
         self._denoising = Denoising(
             folder.path, settings.pipeline, self._analysed_channel(), window=not headless
         )
+        self._faults = EngineFaults(lambda: self._denoising.pipeline)
         self._stop = threading.Event()
         self._outcome = Outcome()
 
@@ -132,6 +134,7 @@ class Session:
             self._folder.experiment.write_text(self._settings.to_yaml(), encoding="utf-8")
             journal.set_run(experiment=self._settings.name, **rig_facts(info))
             self._denoising.begin(journal, log.add)
+            self._faults.begin(journal, log.add)
             self._protection.begin(journal, live=info.frame_count is None)
             recorder = stack.enter_context(Recorder(self._folder, journal, self._recording()))
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -150,6 +153,7 @@ class Session:
                 pace=pace,
                 carry_out=info.frame_count is None,
                 equipment=equipment_of(self._settings, info, self._facts.interval_s),
+                latency_budget_ms=self._settings.latency_budget_ms,
                 on_rule_failed=self._rule_failed,
                 on_event=log.add,
             )
@@ -180,7 +184,7 @@ class Session:
                 on_late=steering.late,
             )
             parts = (acquisition, recorder, decider, self._ledger, steering, log, analysis)
-            board = StatusBoard(*parts)
+            board = StatusBoard(*parts, self._faults.warning)
             supervisor = Supervisor(
                 context,
                 child_specs(
@@ -189,7 +193,8 @@ class Session:
                     analysis.address,
                     lambda: decider.state,
                     self._window(view),
-                    lambda: self._denoising.pipeline,
+                    self._faults.pipeline,
+                    self._faults.instead,
                 ),
                 on_message=lambda role, message: self._heard(
                     role, message, decider, log, board, supervisor, steering
@@ -220,7 +225,7 @@ class Session:
             RunParts(
                 rig.rig, info, acquisition, recorder.stats(), decider, supervisor, board,
                 self._ledger, self._outcome, self._folder, self._protection.to_json(),
-                self._denoising,
+                self._denoising, self._faults.counts(),
             )
         )  # fmt: skip
 
@@ -302,7 +307,7 @@ class Session:
         supervisor: Supervisor,
         steering: Steering,
     ) -> None:
-        if self._denoising.heard(role, message):
+        if self._denoising.heard(role, message) or self._faults.heard(role, message):
             return
         match message:
             case Result():
@@ -389,11 +394,6 @@ def run_experiment(
     """
     folder = out if isinstance(out, RunFolder) else RunFolder.create(out)
     session = Session(
-        settings,
-        folder,
-        headless=headless,
-        seconds=seconds,
-        offscreen=offscreen,
-        console=console,
+        settings, folder, headless=headless, seconds=seconds, offscreen=offscreen, console=console
     )
     return session.run()

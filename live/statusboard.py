@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 
 import psutil
 
@@ -19,6 +20,8 @@ from live.steering.steering import Steering
 
 RATE_SPAN = 15
 LEDGER_EVERY_S = 1.0
+NEWEST = 1000
+"""Frames whose latencies the window shows."""
 FORWARD_EVERY_S = 1 / 30
 
 
@@ -34,6 +37,7 @@ class StatusBoard:
         steering: Steering,
         log: RunLog,
         analysis: FrameSender,
+        faults: Callable[[], str] = str,
     ) -> None:
         self._acquisition = acquisition
         self._recorder = recorder
@@ -42,6 +46,7 @@ class StatusBoard:
         self._steering = steering
         self._log = log
         self._analysis = analysis
+        self._faults = faults
         self._process = psutil.Process()
         self._points: deque[tuple[float, int, int]] = deque(maxlen=RATE_SPAN)
         self._first: tuple[float, int, int] | None = None
@@ -110,9 +115,11 @@ class StatusBoard:
         camera_hz, inference_hz = self._current_rates()
         engine = self._decider.engine
         stats = self._recorder.stats()
-        warning = ""
+        warning = self._faults()
         if not supervisor.is_ready("inference"):
             warning = supervisor.given_up("inference") or "inference is starting"
+        elif (alarm := self._decider.alarm).ringing:
+            warning = f"decisions take longer than {alarm.budget_ms:g} ms: {alarm.over} so far"
         return Status(
             camera_hz=camera_hz,
             inference_hz=inference_hz,
@@ -143,7 +150,7 @@ class StatusBoard:
             self._latency_s = now
             self._latency = {
                 f"{leg}_{name}": value
-                for leg, values in self._ledger.summary().items()
+                for leg, values in self._ledger.summary(NEWEST).items()
                 for name, value in values.items()
                 if name in ("p50", "p95")
             }

@@ -1,13 +1,16 @@
-"""The networks that ship with the program: where their files lie and what their cards say.
+"""The networks that there are: where their files lie and what their cards say.
 
-Each network is two files in ``models/weights``: ``<name>.onnx`` and its model card ``<name>.md``,
-whose front matter (YAML between two ``---`` lines) holds what the program must know of it.
+Each network is two files: ``<name>.onnx`` and its model card ``<name>.md``, whose front matter
+(YAML between two ``---`` lines) holds what the program must know of it. Those that ship lie in
+``models/weights``; those that a user imported in a folder of that user.
 """
 
 from __future__ import annotations
 
 import difflib
 import hashlib
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +24,29 @@ from models.errors import PipelineError
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Folder of the shipped networks."""
+
+Error = dict[str, float]
+"""Figures of a comparison by what they are."""
+
+
+def user_folder(environment: Mapping[str, str] | None = None, platform: str = "") -> Path:
+    """Folder of the networks that this user imported; it need not exist.
+
+    ``PARFOCAL_MODELS`` names another one, as do the usual settings of each system.
+    """
+    env = os.environ if environment is None else environment
+    if env.get("PARFOCAL_MODELS"):
+        return Path(env["PARFOCAL_MODELS"])
+    system = platform or sys.platform
+    if system == "win32":
+        local = env.get("LOCALAPPDATA")
+        root = Path(local) if local else Path.home() / "AppData" / "Local"
+    elif system == "darwin":
+        root = Path.home() / "Library" / "Application Support"
+    else:
+        given = env.get("XDG_DATA_HOME", "")
+        root = Path(given) if given.startswith("/") else Path.home() / ".local" / "share"
+    return root / "parfocal" / "models"
 
 
 class _Front(BaseModel):
@@ -38,6 +64,9 @@ class _Front(BaseModel):
     calibration: tuple[()] | tuple[float, float, float] = ()
     sure_centre: Annotated[float, Field(ge=0, lt=1)] = 0.0
     limits: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    built_from: str = ""
+    error: Error = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +98,12 @@ class ModelCard:
     To find the size, more centres are better than surer ones."""
     limits: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     """What is usual on images it was trained for, see ``models.tasks.strangeness``."""
+    precision: str = "fp32"
+    """What the file computes in."""
+    built_from: str = ""
+    """Of a file of another precision: SHA-256 of the one that it was built from."""
+    error: Mapping[str, float] = field(default_factory=dict)
+    """Of the same: how it differs from that one, see ``models.building.accuracy``."""
 
     def sha256(self) -> str:
         """Hash of the ONNX file, 64 hexadecimal digits; reads the file."""
@@ -84,6 +119,7 @@ class ModelCard:
             "pixel_size_um": self.pixel_size_um,
             "licence": self.licence,
             "classes": list(self.classes),
+            "precision": self.precision,
             "bytes": self.path.stat().st_size,
             "sha256": self.sha256(),
         }
@@ -91,6 +127,8 @@ class ModelCard:
 
 def models_available(folder: Path = WEIGHTS) -> list[ModelCard]:
     """Cards of the networks in a folder, by name; those that ship unless another is given.
+
+    Those that a user imported lie in `user_folder`.
 
     Raises
     ------
@@ -101,7 +139,9 @@ def models_available(folder: Path = WEIGHTS) -> list[ModelCard]:
 
 
 def weights_path(name: str, folder: Path = WEIGHTS) -> Path:
-    """ONNX file of a shipped network by name, or the file itself when given a path to one.
+    """ONNX file of a network by name, or the file itself when given a path to one.
+
+    A network that ships comes before one that was imported under the same name.
 
     Raises
     ------
@@ -109,16 +149,17 @@ def weights_path(name: str, folder: Path = WEIGHTS) -> Path:
         When there is no such network or file; the message names those that exist.
     """
     # a name is looked up first, so that a file in the working folder cannot take its place
-    shipped = {path.stem: path for path in sorted(folder.glob("*.onnx"))}
-    if name in shipped:
-        return shipped[name]
+    known = {path.stem: path for path in sorted(user_folder().glob("*.onnx"))}
+    known.update({path.stem: path for path in sorted(folder.glob("*.onnx"))})
+    if name in known:
+        return known[name]
     given = Path(name)
     if given.suffix == ".onnx":
         if given.is_file():
             return given
         raise PipelineError(f"no model file at {given}; give the path of an ONNX file")
-    close = difflib.get_close_matches(name, shipped, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(shipped) or 'none'}"
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"
     raise PipelineError(f"no model named {name!r}; {hint} (or give the path of an .onnx file)")
 
 
@@ -165,4 +206,7 @@ def read_card(path: Path) -> ModelCard:
         front.calibration,
         front.sure_centre,
         front.limits,
+        front.precision,
+        front.built_from,
+        front.error,
     )

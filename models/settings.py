@@ -5,9 +5,33 @@ Pure data: nothing here reads a file, loads weights or runs. Unknown keys are re
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic_core import PydanticKnownError
+
+ENGINE_NAMES = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "torch", "auto")
+
+
+def _engine_name(value: object) -> object:
+    known = value in ENGINE_NAMES
+    if not known and not (isinstance(value, str) and re.fullmatch(r"plugin:[\w.-]+", value)):
+        expected = ", ".join(map(repr, ENGINE_NAMES[:-1])) + f" or {ENGINE_NAMES[-1]!r}"
+        raise PydanticKnownError("literal_error", {"expected": expected})
+    return value
+
+
+EngineName = Annotated[str, BeforeValidator(_engine_name)]
+"""What runs a network, see ``models.engines``; ``auto`` is the first that is installed, and
+``plugin:NAME`` one of other people's, see `models.engines.plugins`."""
+
+Threads = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
+"""Threads of one run of a network on the CPU; ``auto`` leaves the camera and recorder a core."""
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+"""What a network computes in; ``int8``, and on a GPU all but ``fp32``, need ``model`` to be a file
+that ``parfocal models build`` wrote."""
 
 
 class _Settings(BaseModel):
@@ -29,17 +53,26 @@ class NetworkDenoiseSettings(_Settings):
     kind: Literal["network"] = "network"
     model: str = "denoise"
     """Name of shipped weights, as ``parfocal models list`` gives it, or path of an ONNX file."""
-    engine: Literal["onnxruntime", "openvino", "auto"] = "onnxruntime"
+    engine: EngineName = "onnxruntime"
     """What runs it; it runs there or the pipeline does not start."""
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """Less than ``fp32`` loses digits of bright counts."""
-    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    threads: Threads = 1
     temporal: bool = True
     """Use earlier frames of the same place; without, each frame is denoised by itself."""
     max_gap_intervals: Annotated[float, Field(ge=1, le=1e6)] = 5.0
     """After a pause longer than so many usual intervals between frames, start afresh."""
     check_every_frames: Annotated[int, Field(ge=1, le=100_000)] = 10
     """The residual of one frame in so many is looked at for detail that was removed."""
+
+
+class ShareSettings(_Settings):
+    """One loaded network for all pipelines of a process that name it in the same way."""
+
+    most: Annotated[int, Field(ge=1, le=64)] = 4
+    """Requests of several pipelines that run as one, where the network takes several."""
+    budget_ms: Annotated[float, Field(ge=0, le=1000)] = 2.0
+    """How long a request waits for those of other pipelines, where they can run as one."""
 
 
 class ThresholdSettings(_Settings):
@@ -69,10 +102,12 @@ class NetworkSettings(_Settings):
     kind: Literal["network"] = "network"
     model: str
     """Name of shipped weights, as ``parfocal models list`` gives it, or path of an ONNX file."""
-    engine: Literal["onnxruntime", "openvino", "auto"] = "onnxruntime"
+    engine: EngineName = "onnxruntime"
     """What runs it; it runs there or the pipeline does not start."""
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    precision: Precision = "fp32"
+    threads: Threads = 1
+    share: ShareSettings | None = None
+    """Share it with other pipelines of this process; images run one after another."""
 
 
 class ClassifySettings(_Settings):
@@ -80,9 +115,11 @@ class ClassifySettings(_Settings):
 
     model: str = "phases"
     """Name of shipped weights, as ``parfocal models list`` gives it, or path of an ONNX file."""
-    engine: Literal["onnxruntime", "openvino", "auto"] = "onnxruntime"
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    engine: EngineName = "onnxruntime"
+    precision: Precision = "fp32"
+    threads: Threads = 1
+    share: ShareSettings | None = None
+    """Share it with other pipelines of this process; their objects are sorted together."""
 
 
 class TrustSettings(_Settings):
@@ -145,6 +182,9 @@ class PipelineSettings(_Settings):
     """More than the object table has; needs ``segment`` (or label images from a file)."""
     classify: ClassifySettings | None = None
     """Needs ``segment`` (or label images from a file)."""
+    fallback: EngineName | None = None
+    """What runs all networks when their own engine was lost and lost again; without it, imaging
+    then goes on with no analysis. Nothing else ever takes an engine's place."""
     trust: TrustSettings | None = None
     """Needs ``segment`` with a network."""
     track: TrackSettings | None = None

@@ -25,6 +25,7 @@ from live.actions.settings import (
     ActionSettings,
     AutofocusAction,
     BurstAction,
+    ExposureAction,
     GotoAction,
     IntervalAction,
     NotifyAction,
@@ -42,6 +43,7 @@ from live.plan.blocks import (
     Effect,
     Home,
     Recentre,
+    SetExposure,
     SetInterval,
     SetPreset,
     StopRun,
@@ -145,6 +147,8 @@ def _effect(action: ActionSettings, cause: Cause) -> Effect:
     match action:
         case IntervalAction():
             return SetInterval(action.seconds, action.for_s)
+        case ExposureAction():
+            return SetExposure(action.exposure_ms)
         case PresetAction():
             channel = EventChannel(group=action.group, config=action.config)
             return SetPreset(channel, action.for_frames)

@@ -32,6 +32,8 @@ from live.rules.arming import Arming, Suggestion
 from live.rules.decisions import Decision, RuleBook
 
 ORDERED = "{} ordered"
+EVERY_FRAME = "exposure"
+"""Kind of action that a closed loop asks for with each frame: the journal has it, the log not."""
 NOTHING_TO_DO = "nothing to move: the object is near enough to the middle"
 WAIT_ALLOWED_S = 60.0
 """A block that waited longer for its turn is not begun: what it was for is over."""
@@ -206,6 +208,8 @@ class Carrier:
             if problem is not None and rule.on_error == "disarm":
                 self._book.disarm(row.rule, problem)
         self._ledger.mark(row.seq, done=now)
+        if problem is None and what == EVERY_FRAME:
+            return
         if problem is None:
             self._on_event(f"{what} of decision {number} is done; back to the plan")
         else:

@@ -19,6 +19,7 @@ from live.plan.blocks import (
     Block,
     Effect,
     Recentre,
+    SetExposure,
     SetInterval,
     SetPreset,
     Shift,
@@ -27,7 +28,7 @@ from live.plan.blocks import (
 )
 from live.plan.plan import Home, Job, Plan
 
-_OF_THE_PLAN = (SetInterval, SetPreset, Shift, Recentre)
+_OF_THE_PLAN = (SetInterval, SetExposure, SetPreset, Shift, Recentre)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,18 @@ class IntervalAction(_Settings):
     """Then back to the interval of the plan; None: until told otherwise."""
 
 
+class ExposureAction(_Settings):
+    """Expose the plan's next frames for longer or shorter: the closed loop of a camera.
+
+    Where the rig's ``exposure_in_sequence`` says that the camera allows it, a shorter exposure
+    takes effect inside a running hardware sequence; otherwise a new sequence begins with it.
+    """
+
+    kind: Literal["exposure"] = "exposure"
+    exposure_ms: float | None = Field(gt=0, le=600_000)
+    """``null`` goes back to the exposure of the plan."""
+
+
 class GotoAction(_Imaging):
     """Go to the object and image it there, as a rule at a higher magnification."""
 
@@ -214,6 +226,7 @@ ActionSettings = Annotated[
     | ZStackAction
     | PresetAction
     | IntervalAction
+    | ExposureAction
     | GotoAction
     | TileAction
     | RecentreAction

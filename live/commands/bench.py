@@ -16,14 +16,21 @@ from live.errors import BenchFailed, UsageError
 
 BENCHES = "parfocal.benches"
 _OURS = {
+    "acquire": "benchmarks.acquire:run",
     "handover": "benchmarks.handover:run",
     "segment": "benchmarks.segment:run",
     "measure": "benchmarks.measure:run",
     "track": "benchmarks.track:run",
     "denoise": "benchmarks.denoise:run",
     "decide": "benchmarks.decide:run",
+    "engines": "benchmarks.engines:run",
     "reaction": "benchmarks.reaction:run",
+    "latency": "benchmarks.latency:run",
+    "closedloop": "benchmarks.closedloop:run",
     "smart": "benchmarks.smart:run",
+    "saferate": "benchmarks.saferate:run",
+    "endurance": "benchmarks.endurance:run",
+    "growth": "benchmarks.growth:run",
 }
 """Known without an installation, so that a bare checkout can be measured too."""
 
@@ -42,6 +49,16 @@ def bench(
         Path | None,
         typer.Option("--picture", metavar="FILE", help="Measure on this picture, where one is."),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option("--pictures", metavar="DIR", help="Draw each bench there as PNG."),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds", min=5, metavar="S", help="For those that measure for a time: how long."
+        ),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Measure; without a name, list what can be measured.
@@ -52,6 +69,8 @@ def bench(
     from live.experiment.didyoumean import suggestion
 
     check_json_target(json_file)
+    if pictures is not None and pictures.exists() and not pictures.is_dir():
+        raise UsageError(f"--pictures {pictures}: this is a file, need a folder")
     known = known_benches()
     screen = console()
     if not names:
@@ -68,9 +87,19 @@ def bench(
     for name in chosen:
         screen.print(f"Measuring {name} ...", markup=False)
         measure = load_bench(known[name])
-        given = {"picture": picture} if picture is not None and _takes_picture(measure) else {}
+        wanted = {"picture": picture, "seconds": seconds}
+        given = {
+            key: value
+            for key, value in wanted.items()
+            if value is not None and _takes(measure, key)
+        }
         rows += measure(quick=quick, **given)
     write_json(json_file, rows)
+    if pictures is not None:
+        from live.commands.benchpicture import write_pictures
+
+        for path in write_pictures(rows, pictures):
+            screen.print(f"picture in {path}", markup=False, soft_wrap=True)
     screen.print(_table([row for row in rows if "left_out" not in row]))
     for machine in dict.fromkeys(row["machine"] for row in rows if "machine" in row):
         screen.print(f"Machine: {machine}", markup=False)
@@ -123,8 +152,8 @@ def _table(rows: list[dict[str, Any]]) -> Any:
     return table
 
 
-def _takes_picture(measure: Bench) -> bool:
-    return "picture" in inspect.signature(measure).parameters
+def _takes(measure: Bench, key: str) -> bool:
+    return key in inspect.signature(measure).parameters
 
 
 def _without(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""``parfocal models``: which networks there are, and training new ones."""
+"""``parfocal models``: which networks there are, training and building new ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from live.commands.build import add_to as add_build_commands
 from live.commands.options import JsonFile, check_json_target, console, write_json
 from live.errors import UsageError
 
@@ -18,6 +19,7 @@ train_app = typer.Typer(
     help="Train networks on your own pictures.", no_args_is_help=True, rich_markup_mode="rich"
 )
 models_app.add_typer(train_app, name="train")
+add_build_commands(models_app)
 
 OutFolder = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="For checkpoint, curve and weights; continued.")
@@ -33,13 +35,14 @@ ExportOnly = Annotated[
 
 @models_app.command("list", epilog="Example: parfocal models list --json models.json")
 def list_models(json_file: JsonFile = None) -> None:
-    """List the networks that ship with the program, with what they are for."""
+    """List the networks that ship with the program and those imported, with what they are for."""
     from rich.table import Table
 
-    from models.catalog import models_available
+    from models.catalog import models_available, user_folder
 
     check_json_target(json_file)
-    cards = [card.to_json() for card in models_available()]
+    every = [*models_available(), *models_available(user_folder())]
+    cards = [card.to_json() for card in every]
     write_json(json_file, cards)
     table = Table("name", "task", "summary", box=None)
     for card in cards:

@@ -28,7 +28,7 @@ from live.light.settings import LightSettings
 from live.plan.source import endless_problem
 from live.rules.settings import SAFE_NAME as SAFE_NAME
 from live.rules.settings import RuleSettings as RuleSettings
-from models.settings import PipelineSettings
+from models.settings import PipelineSettings, Threads
 
 
 class _Settings(BaseModel):
@@ -46,7 +46,7 @@ class InferenceSettings(_Settings):
     plan without channels. All frames are recorded whatever this says."""
     engine: str | None = None
     """Run the pipeline's network on this engine instead of the one that the pipeline names."""
-    threads: int | None = Field(default=None, ge=1, le=256)
+    threads: Threads | None = None
     """CPU threads of the network instead of the pipeline's own number."""
     ring_mb: int = Field(default=256, ge=16, le=65_536)
     """Shared memory that holds the newest frames."""
@@ -93,6 +93,9 @@ class ExperimentSettings(_Settings):
     open_ended: bool = False
     """Go on after the plan's last time point, at its last interval, until somebody stops."""
     rules: tuple[RuleSettings, ...] = ()
+    latency_budget_ms: float | None = Field(default=None, gt=0)
+    """From the end of exposure to the decision. What takes longer is counted, and an alarm in the
+    log, journal and window says so; nothing is dropped for it."""
     light: LightSettings = LightSettings()
     inference: InferenceSettings = InferenceSettings()
     record: RecordSettings = RecordSettings()

@@ -80,7 +80,10 @@ class Protection:
         limits = getattr(self._rig, "limits", None)
         if not isinstance(limits, LimitSettings):
             limits = None
-        gate = ProtectedRig(open_rig(self._rig), limits, self.ledger, self.refused)
+        gate = ProtectedRig(
+            open_rig(self._rig), limits, self.ledger, self.refused,
+            exposure_in_sequence=getattr(self._rig, "exposure_in_sequence", False),
+        )  # fmt: skip
         # Left last: the guard watches until the rig is closed.
         with self._guard(), gate as self._gate:
             yield gate

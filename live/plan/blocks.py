@@ -47,6 +47,14 @@ class SetInterval:
 
 
 @dataclass(frozen=True, slots=True)
+class SetExposure:
+    """Expose the plan's events for so long."""
+
+    exposure_ms: float | None
+    """None: as the plan says."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetPreset:
     """Image the plan's events with this preset."""
 
@@ -95,7 +103,7 @@ class Tell:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-Effect = SetInterval | SetPreset | Shift | Recentre | StopRun | Tell
+Effect = SetInterval | SetExposure | SetPreset | Shift | Recentre | StopRun | Tell
 
 Script = Callable[[Home], Generator[useq.MDAEvent, Frame | None, Effect | None]]
 """Yields events, is sent the frame of each (None of a move), returns what follows from them."""

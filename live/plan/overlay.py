@@ -18,6 +18,7 @@ class Overlay:
         self._shifts: dict[str, tuple[float, float, float]] = {}
         self._preset: SetPreset | None = None
         self._left = 0
+        self._exposure_ms: float | None = None
         self._centres: dict[str, tuple[float, float]] = {}
         self._fixed: tuple[float, float] | None = None
 
@@ -29,6 +30,10 @@ class Overlay:
     def set_preset(self, preset: SetPreset) -> None:
         """Use another preset; for good where it does not say for how many frames."""
         self._preset, self._left = preset, preset.for_frames or 0
+
+    def set_exposure(self, exposure_ms: float | None) -> None:
+        """Expose for so long from now on; None as the plan says."""
+        self._exposure_ms = exposure_ms
 
     def fix(self, home: Home) -> None:
         """Events that name no place mean this one from now on: the stage will travel."""
@@ -43,7 +48,8 @@ class Overlay:
     @property
     def plain(self) -> bool:
         """Whether events pass unchanged."""
-        return not self._shifts and self._preset is None and self._fixed is None
+        unmoved = not self._shifts and self._fixed is None
+        return unmoved and self._preset is None and self._exposure_ms is None
 
     def over(self, event: useq.MDAEvent) -> useq.MDAEvent:
         """The event as it is to be run; counts it for a preset that ends by itself."""
@@ -71,6 +77,8 @@ class Overlay:
         by = self._shifts.get(position_key(event.index, event.pos_name))
         if by is not None:
             event = moved(event, *by)
+        if self._exposure_ms is not None:
+            event = event.model_copy(update={"exposure": self._exposure_ms})
         preset = self._preset
         if preset is not None:
             self._left -= 1

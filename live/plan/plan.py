@@ -2,9 +2,8 @@
 
 The plan's due times lie on a grid that no block shifts. What became due while a block ran is late:
 of each place the newest time point that is overdue is imaged at once and reported as late, older
-ones are left out and reported as such, so that the sample gets no rush of light that tells nothing.
-With ``late="run"`` all of them are imaged, one after the other. A pause that somebody asked for
-stops the clock instead.
+ones are left out and reported as such, so that the sample gets no rush of light. With
+``late="run"`` all are imaged, one after the other. A pause that somebody asked for stops the clock.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from live.plan.blocks import (
     Late,
     Note,
     Recentre,
+    SetExposure,
     SetInterval,
     SetPreset,
     Shift,
@@ -268,6 +268,8 @@ class Plan:
                 case SetInterval(seconds, for_s):
                     speed = 1.0 if seconds is None else self._interval_s / seconds
                     self._clock.set_speed(speed, now_s, for_s)
+                case SetExposure(exposure_ms):
+                    self._overlay.set_exposure(exposure_ms)
                 case SetPreset():
                     self._overlay.set_preset(effect)
                     if self._home is not None:
@@ -292,6 +294,21 @@ class Plan:
             if planned is None or self._queue or planned.min_start_time or self._overlay.counting:
                 return []
             return self._source.take_alike(planned, limit)
+
+    def take_exposure(self) -> Block | None:
+        """Take a change of exposure, if it is all that waits; else use `return_block`."""
+        with self._changed:
+            return self._queue.take_exposure()
+
+    def return_block(self, block: Block) -> None:
+        """Return a block that could not be done yet."""
+        with self._changed:
+            self._queue.put_back(block)
+
+    def prepare(self, limit: int) -> None:
+        """Make one event of the plan ready, unless ``limit`` are; changes nothing that comes."""
+        with self._changed:
+            self._source.prepare(limit)
 
     def give_back(self, events: Iterable[useq.MDAEvent]) -> None:
         """Return events of ``take_immediate`` that were not imaged, in their order."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import useq
 
-from live.plan.blocks import Block, all_moved
+from live.plan.blocks import Block, SetExposure, all_moved
 
 MAX_WAITING_BLOCKS = 16
 FIELD_PART = 0.8
@@ -87,6 +87,12 @@ class BlockQueue:
                 served.pop(next(iter(served)))
         return chosen.block
 
+    def take_exposure(self) -> Block | None:
+        """Take a change of exposure, where that is all that waits; None otherwise."""
+        if len(self._waiting) != 1 or not _only_exposes(self._waiting[0].block):
+            return None
+        return self._waiting.pop().block
+
     def drop_expired(self, now_s: float) -> list[Block]:
         """Take out what has waited too long."""
         gone = [w.block for w in self._waiting if w.block.expires_s < now_s and not w.block.begun]
@@ -119,7 +125,12 @@ class BlockQueue:
 
 
 def merged(one: Block, other: Block) -> Block | None:
-    """One block whose images show the targets of both; None where that cannot be."""
+    """One block whose images show the targets of both; None where that cannot be.
+
+    Of two changes of exposure the later one holds.
+    """
+    if _only_exposes(one) and _only_exposes(other) and one.priority == other.priority:
+        return replace(one, effect=other.effect, merged=(*one.merged, *other.decisions))
     if not (one.field_um and one.field_um == other.field_um and one.targets and other.targets):
         return None
     if one.begun or one.following or other.following or one.script or other.script:
@@ -158,6 +169,10 @@ def merged(one: Block, other: Block) -> Block | None:
         seen_s=max(one.seen_s, other.seen_s),
         expires_s=min(one.expires_s, other.expires_s),
     )
+
+
+def _only_exposes(block: Block) -> bool:
+    return isinstance(block.effect, SetExposure) and block.following is None and not block.begun
 
 
 def _alike(one: useq.MDAEvent, other: useq.MDAEvent) -> bool:

@@ -31,6 +31,7 @@ class PlanSource:
         if open_ended and (problem := endless_problem(self._plan)):
             raise ValueError(problem)
         self._events = self._endless(self._plan) if open_ended and self._plan else iter(plan)
+        self._drawn: deque[useq.MDAEvent] = deque()
         self._ahead: useq.MDAEvent | None = None
         self._time: int | None = None
         self._start_s: float | None = None
@@ -41,6 +42,13 @@ class PlanSource:
     def take(self) -> useq.MDAEvent | None:
         """Next event, first of all those that were returned; None at the end."""
         return self._returned.popleft() if self._returned else next(self, None)
+
+    def prepare(self, limit: int) -> None:
+        """Draw one event of a written plan ahead of its time, unless ``limit`` are drawn."""
+        if self._plan is not None and len(self._drawn) < limit:
+            event = next(self._events, None)
+            if event is not None:
+                self._drawn.append(event)
 
     def put_back(self, events: Iterable[useq.MDAEvent]) -> None:
         """Return events that were taken, in their order, to come again first."""
@@ -63,7 +71,7 @@ class PlanSource:
         """Next event; added positions come at the end of each time point."""
         if self._pending:
             return self._pending.pop(0)
-        event = self._ahead or next(self._events, None)
+        event = self._ahead or (self._drawn.popleft() if self._drawn else next(self._events, None))
         self._ahead = None
         now = None if event is None else event.index.get("t", 0)
         if self._time is not None and now != self._time and self._extra:

@@ -24,8 +24,12 @@ TOKEN_VARIABLE = "PARFOCAL_TOKEN"
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 8.0
 RESTARTS_ALLOWED = 6
+LOSSES_ALLOWED = 3
+"""The same for a child whose device was lost: beginning anew helps at once or not at all."""
 RESTART_WINDOW_S = 120.0
 SILENCE_ALLOWED_S = 30.0
+DEVICE_LOST = 75
+"""Exit code of an inference process whose engine only a new process can use again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,9 @@ class ChildSpec:
     """False for a child that does one piece of work and ends."""
     silence_s: float = SILENCE_ALLOWED_S
     """Longest silence before it counts as hung; one that gives way to all others needs more."""
+    instead: Callable[[str], str] | None = None
+    """Asked before the child is given up, with why: gives what is done in its place, then it is
+    started again with what ``configure`` gives by then; or nothing."""
 
 
 class Child:
@@ -57,6 +64,7 @@ class Child:
         self.starts: list[float] = []
         self.last_heard = 0.0
         self.next_start = 0.0
+        self._counted_from = 0.0
         self.peak_mb = 0.0
 
     @property
@@ -108,15 +116,20 @@ class Child:
         silent_s = now - self.last_heard
         if code is None and silent_s <= self.spec.silence_s:
             return None
+        lost = code == DEVICE_LOST
         what = f"ended with code {code}" if code is not None else f"was silent for {silent_s:.0f} s"
+        what += ", its device was lost" if lost else ""
         self._reap()
         if not self.spec.restart:
             self.given_up = "its work is done" if code == 0 else what
             return None if code == 0 else f"{self.spec.role} {what}; the run goes on without it"
-        recent = [start for start in self.starts if now - start < RESTART_WINDOW_S]
-        if len(recent) > RESTARTS_ALLOWED:
-            self.given_up = f"{what} for the {len(recent)}th time in {RESTART_WINDOW_S:.0f} s"
-            return f"{self.spec.role} {self.given_up}; it is not started again"
+        since = max(now - RESTART_WINDOW_S, self._counted_from)
+        recent = [start for start in self.starts if start > since]
+        if len(recent) > (LOSSES_ALLOWED if lost else RESTARTS_ALLOWED):
+            why = f"{what}, {len(recent)} times in {RESTART_WINDOW_S:.0f} s"
+            self.give_up(why)
+            told = "it is not started again" if self.given_up else "it is started otherwise"
+            return f"{self.spec.role} {why}; {told}"
         pause = min(FIRST_PAUSE_S * 2 ** max(0, len(recent) - 1), LONGEST_PAUSE_S)
         self.next_start = now + pause
         return f"{self.spec.role} {what}; it is started again in {pause:.2f} s"
@@ -146,9 +159,12 @@ class Child:
         self._reap()
 
     def give_up(self, why: str) -> None:
-        """Do not start it again."""
-        self.given_up = why
+        """Do not start it again, or otherwise where ``spec.instead`` knows how."""
         self._reap()
+        if self.spec.instead is not None and self.spec.instead(why):
+            self._counted_from = self.next_start = time.monotonic()
+            return
+        self.given_up = why
 
     def _reap(self) -> None:
         if self._process is None:

@@ -22,6 +22,7 @@ def child_specs(
     state: Callable[[], bytes],
     window: ConfigureDisplay | None,
     pipeline: Callable[[], PipelineSettings],
+    instead: Callable[[str], str] | None = None,
 ) -> list[ChildSpec]:
     """Inference, and the window where there is one.
 
@@ -39,6 +40,8 @@ def child_specs(
         What the window is told; None for a run without one.
     pipeline
         Gives the pipeline as it runs now, with weights that were swapped in since.
+    instead
+        Asked before inference is given up, see ``ChildSpec``.
     """
     ring_mb = max(RESULT_RING_MB, RESULT_SLOTS * image.height * image.width * 6 / 2**20)
 
@@ -55,7 +58,7 @@ def child_specs(
             send_denoised=settings.record.denoised or window is not None,
         )
 
-    specs = [ChildSpec("inference", "live.processes.inference", configure)]
+    specs = [ChildSpec("inference", "live.processes.inference", configure, instead=instead)]
     if window is not None:
         shown = window
         specs.append(ChildSpec("display", "live.processes.window", lambda: shown))

@@ -23,10 +23,13 @@ import zmq
 
 from drivers import FrameMeta, FrameReceiver, FrameRing, ScopeError, px_to_um
 from drivers.wire import Received
+from live.processes.children import DEVICE_LOST
 from live.processes.control import Control, RigGone
+from live.processes.enginewatch import EngineWatch
 from live.processes.messages import (
     Configure,
     DenoiserSwapped,
+    EngineFault,
     Fault,
     Message,
     Ready,
@@ -43,6 +46,8 @@ from models import (
     PipelineSettings,
     load_pipeline,
 )
+from models.engines.faults import fault_name
+from models.errors import EngineDeviceLost, EngineError
 
 ROLE = "inference"
 STATE_EVERY_S = 0.25
@@ -72,9 +77,14 @@ def context_of(meta: FrameMeta, shape: tuple[int, int]) -> ImageContext:
 class Analyst:
     """Runs a pipeline over frames and answers through its own ring. One thread uses it."""
 
-    def __init__(self, pipeline: Pipeline, ring: FrameRing, *, send_denoised: bool) -> None:
+    def __init__(
+        self, pipeline: Pipeline, ring: FrameRing, watch: EngineWatch, *, send_denoised: bool
+    ) -> None:
         self._pipeline = pipeline
         self._ring = ring
+        self._watch = watch
+        self.lost = False
+        """True once only a new process can go on."""
         self._send_denoised = send_denoised
         self._last_state = 0.0
 
@@ -90,7 +100,9 @@ class Analyst:
         try:
             found = self._pipeline.run(pixels, context)
         except ModelError as error:
+            self.lost = self._watch.failed(error, meta.seq)
             return self._unanswered(frame, start_ns, str(error))
+        self._watch.answered(meta.seq)
         end_ns = time.monotonic_ns()
         planes = {"labels": found.labels}
         if self._send_denoised and found.denoised is not None:
@@ -126,16 +138,16 @@ class Analyst:
             if found != wanted.sha256:
                 raise PipelineError(f"{path} has changed since it was written; train again")
             engine = self._pipeline.swap_denoiser(path)
+            self._watch.swapped()
         except (OSError, ModelError) as error:
             return DenoiserSwapped(path=wanted.path, sha256=wanted.sha256, failed=str(error))
         return DenoiserSwapped(path=wanted.path, sha256=wanted.sha256, model=engine.model)
 
-    @staticmethod
-    def _unanswered(frame: Received, start_ns: int, why: str) -> Result:
+    def _unanswered(self, frame: Received, start_ns: int, why: str) -> Result:
         return Result(
             meta=frame.meta, ref=None, objects=b"", stage_ms={}, ring_ns=frame.ring_ns,
             received_ns=frame.received_ns, start_ns=start_ns, end_ns=time.monotonic_ns(),
-            failed=why,
+            failed=why, state=self._pipeline.export_state() if self.lost else b"",
         )  # fmt: skip
 
 
@@ -151,8 +163,13 @@ def serve(control: Control, context: zmq.Context[zmq.Socket[bytes]]) -> int:
             pipeline = stack.enter_context(load_pipeline(settings))
             engine = pipeline.warm_up((message.height, message.width), message.dtype)
         except ModelError as error:
-            control.send(Fault(role=ROLE, sentence=str(error), fatal=True))
-            return 2
+            lost = isinstance(error, EngineDeviceLost)
+            if isinstance(error, EngineError):
+                step = "inference starts again" if lost else "it does not run"
+                name = fault_name(error)
+                control.send(EngineFault(fault=name, step=step, sentence=str(error)))
+            control.send(Fault(role=ROLE, sentence=str(error), fatal=not lost))
+            return DEVICE_LOST if lost else 2
         if message.state:
             pipeline.restore_state(message.state)
         ring = FrameRing(message.ring_mb)
@@ -168,7 +185,9 @@ def serve(control: Control, context: zmq.Context[zmq.Socket[bytes]]) -> int:
                 warm_up_ms=(time.monotonic() - started) * 1e3,
             )
         )
-        analyst = Analyst(pipeline, ring, send_denoised=message.send_denoised)
+        image = (message.height, message.width), message.dtype
+        watch = EngineWatch(pipeline, image, control.send)
+        analyst = Analyst(pipeline, ring, watch, send_denoised=message.send_denoised)
         return _answer_all(control, receiver, analyst, newest=message.policy == "newest")
 
 
@@ -205,6 +224,8 @@ def _answer_all(
         answered.append(time.monotonic())
         if not control.send(result):
             unsent["result_queue"] += 1
+        if analyst.lost:
+            return DEVICE_LOST
         if swapped is not None and result.denoise is not None:
             seen = swapped
             if not swapped.failed:

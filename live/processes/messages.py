@@ -163,6 +163,17 @@ class Fault(_Message, frozen=True, kw_only=True, tag="fault"):
     """True when trying again cannot help: settings are wrong."""
 
 
+class EngineFault(_Message, frozen=True, kw_only=True, tag="engine_fault"):
+    """An engine failed, and what inference did about it."""
+
+    fault: str
+    """Its name: ``value``, ``shape``, ``out_of_memory``, ``device_lost`` ..."""
+    step: str
+    sentence: str
+    seq: int = -1
+    """Frame that it happened on; -1: on none."""
+
+
 class TrainDenoiser(_Message, frozen=True, kw_only=True, tag="train_denoiser"):
     """Asks the rig to train the denoiser on the frames of this run; from the window or ``ctl``."""
 
@@ -226,7 +237,8 @@ class DenoiserSwapped(_Message, frozen=True, kw_only=True, tag="denoiser_swapped
 
 Message = (
     Hello | Ready | Beat | Configure | ConfigureDisplay | Result | Status | Stop | Fault
-    | Steer | TrainDenoiser | ConfigureTrainer | TrainingProgress | SwapDenoiser | DenoiserSwapped
+    | EngineFault | Steer | TrainDenoiser | ConfigureTrainer | TrainingProgress | SwapDenoiser
+    | DenoiserSwapped
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()

@@ -220,6 +220,11 @@ class Journal:
         """A process was started anew."""
         self._submit((insert_statement("restarts"), [(time.time(), process, reason)]))
 
+    def add_engine_event(self, seq: int, fault: str, step: str, text: str) -> None:
+        """An engine failed on frame ``seq`` (-1: on none), and ``step`` was done about it."""
+        row = (time.time(), seq, fault, step, text)
+        self._submit((insert_statement("engine_events"), [row]))
+
     # --- commits ----------------------------------------------------------------------------
 
     def flush(self) -> None:

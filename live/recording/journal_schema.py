@@ -109,6 +109,13 @@ TABLES: Final = {
     "trainings": TRAINING_COLUMNS,
     "light_places": {"place": "TEXT PRIMARY KEY", "dose": "BLOB NOT NULL"},
     "light_cells": {"track_id": "INTEGER PRIMARY KEY", "dose": "REAL NOT NULL"},
+    "engine_events": {
+        "unix_time": "REAL NOT NULL",
+        "seq": "INTEGER NOT NULL",  # frame that it happened on; -1: on none
+        "fault": "TEXT NOT NULL",  # value, shape, out_of_memory, device_lost, fallback, ...
+        "step": "TEXT NOT NULL",  # what was done about it
+        "text": "TEXT NOT NULL",
+    },
     "restarts": {
         "unix_time": "REAL NOT NULL",
         "process": "TEXT NOT NULL",

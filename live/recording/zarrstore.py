@@ -26,6 +26,7 @@ from live.recording.errors import StoreError
 
 NAMESPACE: Final = "parfocal"
 LABELS_NAME: Final = "cells"
+_FORGET_EVERY: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,8 @@ class ImageStore:
             raise StoreError(f"frame {self._length} of {self.path}: {error}") from error
         self._length += 1
         self._written += 1
+        if self._written % _FORGET_EVERY == 0:
+            _forget_written(self._stream)
 
     def skip_to(self, t_index: int) -> None:
         """Leave frames without pixels until the next one appended has index ``t_index``."""
@@ -155,6 +158,17 @@ class ImageStore:
         partial = target.with_name("0.partial")
         partial.write_bytes(self._black)
         os.replace(partial, target)  # noqa: PTH105 - atomic on every system, unlike Path.rename
+
+
+def _forget_written(stream: Any) -> None:
+    """Let go of writes that are done: ome-writers 0.3 keeps each, some kB, until the store closes.
+
+    One that failed stays, so that closing tells of it.
+    """
+    backend = getattr(stream, "_backend", None)
+    writes = getattr(backend, "_futures", None)
+    if isinstance(writes, list):
+        writes[:] = [one for one in writes if not one.done() or one.exception() is not None]
 
 
 def chunk_path(store: Path, t_index: int) -> Path:

@@ -1,7 +1,8 @@
 """All conditions of a run in two prepared queries: one over the objects, one over the frame.
 
-The tables that the queries read are numpy arrays that DuckDB was shown once. Each frame is written
-into the same arrays, so nothing is copied, planned or allocated between frames.
+What `live.rules.compiled` can work out by itself does not go there. The tables that the queries
+read are numpy arrays that DuckDB was shown once. Each frame is written into the same arrays, so
+nothing is copied, planned or allocated between frames.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from live.rules.columns import (
     ROI_COLUMNS,
     SqlType,
 )
+from live.rules.compiled import compiled
 from live.rules.expression import LOCKED_UP, Expression, frame_value, sql_of
 
 FEWEST_ROWS = 64
@@ -76,20 +78,33 @@ class Engine:
         The conditions, in the order of the answers.
     classes
         Names that ``class_id`` counts into.
+    plain
+        Work plain conditions out without DuckDB.
     """
 
-    def __init__(self, asked: Sequence[Asked], classes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, asked: Sequence[Asked], classes: Sequence[str] = (), *, plain: bool = True
+    ) -> None:
         import duckdb
 
         self._error = duckdb.Error
         self._connection = duckdb.connect(":memory:", config=LOCKED_UP)
         self._asked = tuple(asked)
-        self._of_objects = [k for k, one in enumerate(asked) if not one.per_frame]
-        self._of_frame = [k for k, one in enumerate(asked) if one.per_frame]
+        numbers = {name: k for k, name in enumerate(classes)}
+        self._plain = {
+            k: found
+            for k, one in enumerate(asked)
+            if plain
+            and not one.number
+            and (found := compiled(one.expression.tree, one.column, numbers)) is not None
+        }
+        hard = [(k, one) for k, one in enumerate(asked) if k not in self._plain]
+        self._of_objects = [k for k, one in hard if not one.per_frame]
+        self._of_frame = [k for k, one in hard if one.per_frame]
         self._of_all = self._of_objects + self._of_frame
-        self._texts: dict[str, dict[str, int]] = {"class": {c: k for k, c in enumerate(classes)}}
-        self._needed = needed(asked)
-        self._sqls = [self._sql(one) for one in asked]
+        self._texts: dict[str, dict[str, int]] = {"class": numbers}
+        self._needed = needed([one for _, one in hard])
+        self._sqls = {k: self._sql(one) for k, one in hard}
         self._rows = 0
         self._objects: dict[str, NDArray[Any]] = {}
         self._frame: dict[str, NDArray[Any]] = {}
@@ -118,10 +133,15 @@ class Engine:
         QueryError
             When a value cannot be worked out, such as an overflow.
         """
+        answers: list[NDArray[Any]] = [np.zeros(0, bool)] * len(self._asked)
+        for k, condition in self._plain.items():
+            rows = 1 if self._asked[k].per_frame else count
+            answers[k] = np.broadcast_to(condition(values).holds, (rows,))
+        if not self._of_all:
+            return answers
         if self._new_texts(values) or count >= self._rows:
             self._prepare(count)
         self._write(count, values)
-        answers: list[NDArray[Any]] = [np.zeros(0, bool)] * len(self._asked)
         try:
             for name, which in (("of_objects", self._of_objects), ("of_frame", self._of_frame)):
                 if which:

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.engines.base import Engine
+from models.engines.flavours import CLASSIC, flavour_named
+from models.engines.plugins import PREFIX, plugged_engine
+from models.engines.threads import Threads, resolve_threads
 from models.errors import EngineError
 
 
@@ -17,22 +20,43 @@ class _Row(NamedTuple):
     class_name: str
     needs: str
     """Module whose presence says that the engine is installed."""
+    gpu: bool = False
+    """It needs an NVIDIA GPU as well."""
 
 
 ENGINES = (
+    _Row("tensorrt", "models.engines.tensorrt", "classic_engine", "tensorrt", gpu=True),
+    _Row("tensorrt-rtx", "models.engines.tensorrt", "rtx_engine", "tensorrt_rtx", gpu=True),
     _Row("openvino", "models.engines.openvino", "OpenVinoEngine", "openvino"),
     _Row("onnxruntime", "models.engines.onnxruntime", "OnnxRuntimeEngine", "onnxruntime"),
+    _Row("torch", "models.engines.torch", "TorchEngine", "torch"),
 )
-"""In the order in which ``auto`` takes the first that is installed."""
+"""In the order in which ``auto`` takes the first that can be opened here."""
+
+EXTRAS = {"openvino": "openvino", "torch": "train", "tensorrt-rtx": "gpu"}
+"""Optional part of the installation that an engine comes with; those of every one have none."""
 
 
 def engines_installed() -> tuple[str, ...]:
-    """Names of the engines that can be opened here, in the order of ``auto``."""
-    return tuple(row.name for row in ENGINES if find_spec(row.needs) is not None)
+    """Names of the engines that can be opened here, in the order of ``auto``.
+
+    Those for a GPU are among them where one answers that they run on.
+    """
+    return tuple(row.name for row in ENGINES if find_spec(row.needs) is not None and _fits(row))
+
+
+def _fits(row: _Row) -> bool:
+    """Whether what an engine needs beside its package is there."""
+    if not row.gpu:
+        return True
+    from models.engines.cuda import capability_here
+
+    capability = capability_here()
+    return bool(capability) and flavour_named(row.name).accepts(capability)
 
 
 def open_engine(
-    path: Path, engine: str = "onnxruntime", precision: str = "fp32", threads: int = 1
+    path: Path, engine: str = "onnxruntime", precision: str = "fp32", threads: Threads = 1
 ) -> Engine:
     """Engine for an ONNX file, not yet loaded: hold it in a ``with`` block.
 
@@ -41,29 +65,36 @@ def open_engine(
     path
         ONNX file.
     engine
-        ``onnxruntime``, ``openvino``, or ``auto`` for the first of ``ENGINES`` that is installed.
+        Name of one of ``ENGINES``, or ``auto`` for the first of `engines_installed`.
         ``auto`` chooses by what is installed alone; one that then fails is never replaced.
+        ``plugin:NAME`` is one of other people's, see `models.engines.plugins`.
     precision
         ``fp32``, or what else the engine knows.
     threads
-        Threads of one run.
+        Threads of one run on the CPU; ``auto`` leaves the camera and the recorder a core.
 
     Raises
     ------
     EngineError
         When the engine is unknown, not installed, or does not know the precision.
     """
-    installed = engines_installed()
     if engine == "auto":
+        installed = engines_installed()
         if not installed:
             raise EngineError("no engine is installed; `pip install onnxruntime`")
         engine = installed[0]
+    if engine.startswith(PREFIX):
+        return plugged_engine(engine, path, precision, resolve_threads(threads))
     row = next((row for row in ENGINES if row.name == engine), None)
     if row is None:
         known = ", ".join(row.name for row in ENGINES)
         raise EngineError(f"no engine named {engine!r}; need one of {known}, or auto")
-    if engine not in installed:
-        extra = f'`pip install "parfocal[{engine}]"`' if engine != "onnxruntime" else "reinstall"
-        raise EngineError(f"engine {engine} is not installed; {extra}, or set another engine")
-    made: Engine = getattr(import_module(row.module), row.class_name)(path, precision, threads)
+    if find_spec(row.needs) is None:
+        extra = EXTRAS.get(engine)
+        how = f'`pip install "parfocal[{extra}]"`' if extra else "reinstall parfocal"
+        if engine == CLASSIC.name:
+            how = f"`{CLASSIC.install}`"
+        raise EngineError(f"engine {engine} is not installed; {how}, or set another engine")
+    make = getattr(import_module(row.module), row.class_name)
+    made: Engine = make(path, precision, resolve_threads(threads))
     return made

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.engines.base import Arrays, Shape, filled, model_name, not_open, refuse_precision
+from models.engines.buffers import ResultBuffers
+from models.engines.inside import check_held
 from models.errors import EngineError
 from models.result import EngineInfo
 
 NAME = "openvino"
-_TYPES = {"fp32": "f32", "bf16": "bf16"}
+_TYPES = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+"""What its layers that are not quantised compute in."""
 
 
 class OpenVinoEngine:
@@ -26,8 +29,8 @@ class OpenVinoEngine:
     path
         ONNX file.
     precision
-        ``fp32`` or ``bf16``. Left to itself OpenVINO takes bf16 where the CPU has it; here it takes
-        what was asked, and says so when it cannot.
+        ``fp32``, ``bf16``, or ``int8`` of a file that was built in it. Left to itself OpenVINO
+        takes bf16 where the CPU has it; here it takes what was asked, and says so when it cannot.
     threads
         Threads of one run.
     """
@@ -39,6 +42,7 @@ class OpenVinoEngine:
         self._info: EngineInfo | None = None
         self._known: dict[str, tuple[int, ...] | None] = {}
         self._shapes: dict[str, Shape] = {}
+        self._buffers = ResultBuffers()
 
     def __enter__(self) -> Self:
         """Compile for this CPU; raises ``EngineError`` when another precision would run."""
@@ -53,6 +57,7 @@ class OpenVinoEngine:
                 "onnxruntime"
             ) from error
         name = model_name(self._path)
+        check_held(self._path, NAME, self._precision)
         wanted = _TYPES[self._precision]
         settings = {
             "INFERENCE_PRECISION_HINT": wanted,
@@ -70,6 +75,11 @@ class OpenVinoEngine:
             raise EngineError(
                 f"asked OpenVINO for {wanted} on CPU, it runs {ran} on {devices}; set precision "
                 "to fp32"
+            )
+        if self._precision == "int8" and not _in_eight_bits(compiled):
+            raise EngineError(
+                f"OpenVINO runs no convolution of {self._path.name} in int8 on this CPU; set model "
+                "to the file that it was built from and precision to fp32"
             )
         self._request = compiled.create_infer_request()
         for port in compiled.inputs:
@@ -108,11 +118,25 @@ class OpenVinoEngine:
         return dict(self._shapes)
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
-        """Outputs by name; copies, since the engine reuses its own buffers."""
+        """Outputs by name, in memory of ours: what the engine gives, it writes over next time."""
         if self._request is None:
             raise not_open(NAME)
         try:
             found = self._request.infer(filled(inputs, self._known))
         except Exception as error:  # as above
             raise EngineError(f"OpenVINO failed on {self._path.name}: {error}") from error
-        return {port.get_any_name(): np.array(array) for port, array in found.items()}
+        copies: Arrays = {}
+        for port, array in found.items():
+            copies[port.get_any_name()] = copy = self._buffers.take(array.shape, array.dtype)
+            np.copyto(copy, array)
+        return copies
+
+
+def _in_eight_bits(compiled: Any) -> bool:
+    """Whether a convolution of the compiled network gives values of eight bits."""
+    layers = (layer.get_rt_info() for layer in compiled.get_runtime_model().get_ops())
+    return any(
+        what["layerType"].astype(str) == "Convolution"
+        and what["runtimePrecision"].astype(str) in ("u8", "i8")
+        for what in layers
+    )

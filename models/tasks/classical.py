@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from models.result import CLASSICAL, EngineInfo
 from models.settings import ThresholdSettings
+from models.tasks.learned import Learned
 
 
 class ThresholdSegmenter:
@@ -38,11 +39,11 @@ class ThresholdSegmenter:
         return CLASSICAL
 
     @property
-    def learned(self) -> tuple[float, float]:
-        """Nothing: zeros."""
-        return (0.0, 0.0)
+    def learned(self) -> Learned:
+        """Nothing."""
+        return Learned()
 
-    def restore(self, learned: tuple[float, float]) -> None:
+    def restore(self, learned: Learned) -> None:
         """Nothing to go on with."""
 
     def segment(

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.catalog import ModelCard, read_card, weights_path
-from models.engines import open_engine
 from models.engines.base import Engine
+from models.engines.guarded import CLASSIFIES, guarded
+from models.engines.members import engine_for
 from models.errors import EngineError, PipelineError
 from models.result import EngineInfo
 from models.settings import ClassifySettings
@@ -61,9 +62,9 @@ class Classifier:
         """Load the network; raises ``PipelineError`` or ``EngineError`` when it cannot run."""
         chosen = self._settings
         self._card = classifier_card(chosen.model)
-        self._engine = self._stack.enter_context(
-            open_engine(self._card.path, chosen.engine, chosen.precision, chosen.threads)
-        )
+        choice = chosen.engine, chosen.precision, chosen.threads
+        engine = engine_for(self._card.path, choice, chosen.share, stacked=True)
+        self._engine = self._stack.enter_context(guarded(engine, CLASSIFIES))
         return self
 
     def __exit__(self, *exc: object) -> None:

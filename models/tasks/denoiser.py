@@ -17,15 +17,18 @@ from numpy.typing import NDArray
 
 from models.catalog import ModelCard, read_card, weights_path
 from models.engines import Engine, open_engine
-from models.errors import EngineError, PipelineError
+from models.engines.guarded import DENOISES, guarded
+from models.engines.threads import Threads
+from models.errors import EngineError, EngineOutOfMemory, EngineValueError, PipelineError
 from models.result import EngineInfo, ImageContext
 from models.tasks.denoise import Denoised
 from models.tasks.denoiser_memory import Memories
 from models.tasks.noise import NoiseModel
 from models.tasks.noise_running import NoiseEstimator
-from models.tasks.residual import ResidualWatch
+from models.tasks.residual import Watches
 from models.tasks.rounding import to_counts
 from models.tasks.tiles import Tile, tiles_of
+from models.tasks.tilesize import TileSize
 
 Image = NDArray[np.float32]
 
@@ -65,7 +68,7 @@ class NetworkDenoiser:
         self,
         model: str,
         engine: str = "onnxruntime",
-        threads: int = 1,
+        threads: Threads = 1,
         precision: str = "fp32",
         *,
         temporal: bool = True,
@@ -78,9 +81,10 @@ class NetworkDenoiser:
         self._stack = ExitStack()
         self._engine: Engine | None = None
         self._channels = 0
+        self._tiles = TileSize()
         self._memories = Memories(max_gap_intervals)
         self._noise = NoiseEstimator()
-        self._watch = ResidualWatch(check_every_frames)
+        self._watches = Watches(check_every_frames)
 
     def __enter__(self) -> Self:
         """Load the network; raises ``EngineError`` when it would not run as asked."""
@@ -96,14 +100,14 @@ class NetworkDenoiser:
 
     @property
     def info(self) -> EngineInfo:
-        """What really runs."""
-        return self._opened().info
+        """What really runs, and in which tiles where memory ran out."""
+        return self._tiles.told(self._opened().info)
 
     def reset(self) -> None:
         """Forget earlier frames and the noise: the next frame starts another movie."""
         self._memories.clear()
         self._noise.reset()
-        self._watch.reset()
+        self._watches.reset()
 
     def warm_up(self, shape: tuple[int, int], dtype: str) -> EngineInfo:
         """Run on empty images of this shape, remember nothing, say what really ran."""
@@ -131,7 +135,7 @@ class NetworkDenoiser:
             self._memories.clear()
         self._card, self._stack, self._engine, self._channels = card, stack, engine, channels
         # what was said of the old network is not true of the new one
-        self._watch.reset()
+        self._watches.reset()
         return engine.info
 
     def denoise(self, pixels: NDArray[Any], context: ImageContext) -> Denoised:
@@ -163,24 +167,33 @@ class NetworkDenoiser:
             state, why = None, "state held no numbers"
             exact, kept = self._run(counts, None, noise)
         if not _is_finite(exact, kept):
-            raise EngineError(
+            raise EngineValueError(
                 f"network {engine.info.model} gives no numbers for frame {context.seq}"
             )
         if self._temporal:
             self._memories.keep(shape, dtype, context, kept, fresh=state is None)
-        report = self._watch.report(
+        report = self._watches.of(context.channel).report(
             pixels, exact, noise, context.seq, fresh_because=why, model=engine.info.model
         )
         return Denoised(to_counts(exact, pixels.dtype), exact, noise, report)
 
     def _run(self, counts: Image, state: Image | None, noise: NoiseModel) -> tuple[Image, Image]:
         """Denoised counts (y, x) and the next state (1, s, y, x)."""
+        while True:
+            try:
+                return self._run_once(counts, state, noise)
+            except EngineOutOfMemory as error:
+                self._tiles = self._tiles.smaller(error, counts.size)
+
+    def _run_once(
+        self, counts: Image, state: Image | None, noise: NoiseModel
+    ) -> tuple[Image, Image]:
         shape = (counts.shape[0], counts.shape[1])
-        if counts.size <= TILE_ABOVE:
+        if counts.size <= (self._tiles.above_px or TILE_ABOVE):
             return self._run_part(counts, state, noise)
         exact = np.empty(shape, np.float32)
         kept = np.empty((1, self._channels, *shape), np.float32)
-        for tile in tiles_of(shape):
+        for tile in tiles_of(shape, self._tiles.core_px):
             seen = tuple(slice(*span) for span in tile.seen)
             core = tuple(slice(*span) for span in tile.core)
             part_state = None if state is None else state[:, :, seen[0], seen[1]]
@@ -215,7 +228,9 @@ class NetworkDenoiser:
 
     def _loaded(self, card: ModelCard) -> tuple[ExitStack, Engine, int]:
         with ExitStack() as stack:
-            engine = stack.enter_context(open_engine(card.path, *self._choice))
+            # it has a use of its own for answers that are no numbers: it starts afresh
+            inside = open_engine(card.path, *self._choice)
+            engine = stack.enter_context(guarded(inside, DENOISES, values=False))
             shapes = engine.shapes
             state = shapes.get("state", ())
             channels = state[1] if len(state) == 4 else None

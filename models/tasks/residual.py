@@ -11,6 +11,7 @@ that the noise model knows?
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -58,6 +59,9 @@ SATURATED = 0.01
 
 SMALLEST_PX = 16
 """Images less wide than this are not judged."""
+
+MOST_CHANNELS = 16
+"""Channels of which it is remembered what was found."""
 
 Patches = NDArray[np.float32]
 """(n, side, side)."""
@@ -128,6 +132,26 @@ class ResidualWatch:
             fresh_because=fresh_because,
             model=model,
         )
+
+
+class Watches:
+    """A watch for each channel: what is removed in one says nothing of another."""
+
+    def __init__(self, every_frames: int = 10) -> None:
+        self._every_frames = every_frames
+        self._kept: OrderedDict[str, ResidualWatch] = OrderedDict()
+
+    def reset(self) -> None:
+        """Forget what was found: the next frame of each is looked at."""
+        self._kept.clear()
+
+    def of(self, channel: str) -> ResidualWatch:
+        """The watch of one channel; of `MOST_CHANNELS` at most, those used last."""
+        watch = self._kept.setdefault(channel, ResidualWatch(self._every_frames))
+        self._kept.move_to_end(channel)
+        while len(self._kept) > MOST_CHANNELS:
+            self._kept.popitem(last=False)
+        return watch
 
 
 def judge_residual(

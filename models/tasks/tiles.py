@@ -45,16 +45,19 @@ class Tile:
     """(y, x) of what it is shown: the core and its halo, as far as the image goes."""
 
 
-def tiles_of(shape: tuple[int, int]) -> Iterator[Tile]:
-    """Tiles of an image (y, x) of ``shape`` network pixels, in raster order."""
-    rows, columns = (_cut(length) for length in shape)
+def tiles_of(shape: tuple[int, int], core_px: int = 0) -> Iterator[Tile]:
+    """Tiles of an image (y, x) of ``shape`` network pixels, in raster order.
+
+    ``core_px`` is the longest side of a core; 0: `CORE_PX`.
+    """
+    rows, columns = (_cut(length, core_px or CORE_PX) for length in shape)
     for y in rows:
         for x in columns:
             yield Tile((y, x), (_widened(y, shape[0]), _widened(x, shape[1])))
 
 
-def _cut(length: int) -> list[Span]:
-    count = -(-length // CORE_PX)
+def _cut(length: int, core_px: int) -> list[Span]:
+    count = -(-length // core_px)
     step = -(-length // (count * STEP_PX)) * STEP_PX
     return [(start, min(start + step, length)) for start in range(0, length, step)]
 
@@ -200,6 +203,7 @@ def label_in_tiles(
     shape: tuple[int, int],
     network_shape: tuple[int, int],
     run: Callable[[Tile], tuple[NDArray[np.int32], NDArray[np.float32]]],
+    core_px: int = 0,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
     """Label an image tile by tile.
 
@@ -209,13 +213,15 @@ def label_in_tiles(
         As of `Mosaic`.
     run
         Labels and probability (y, x) of what a tile is shown.
+    core_px
+        As of `tiles_of`.
 
     Returns
     -------
     As of `Mosaic.finish`.
     """
     mosaic = Mosaic(shape, network_shape)
-    for tile in tiles_of(network_shape):
+    for tile in tiles_of(network_shape, core_px):
         mosaic.lay(tile, *run(tile))
     return mosaic.finish()
 

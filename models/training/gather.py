@@ -82,11 +82,14 @@ def _near(heat: Tensor, inside: Tensor, how: Grouping, centre: Tensor | None) ->
         lowest = torch.where(centre > 0, torch.log(asked / (1 - asked)), own)
     peak = (heat >= _widest(heat, how.window_px)) & (heat > lowest) & inside
     # Of equal peaks in a window the last in raster order stays; exact up to 2**24 pixels.
-    order = torch.arange(height * width, device=heat.device).reshape(height, width) + 1
-    place = order.float() * peak.float()
+    rows = torch.arange(height, device=heat.device, dtype=torch.float32) * width
+    columns = torch.arange(1, width + 1, device=heat.device, dtype=torch.float32)
+    none = torch.zeros((), device=heat.device)
+    place = torch.where(peak, rows[:, None] + columns, none)
     seed = peak & (place >= _widest(place, how.window_px))
     number = torch.cumsum(seed.reshape(-1).int(), dim=0, dtype=torch.int32)
-    return _widest(number.reshape(height, width).float() * seed.float(), how.reach_px)
+    numbers = number.reshape(height, width).float()
+    return _widest(torch.where(seed, numbers, none), how.reach_px)
 
 
 def _logit(probability: float) -> float:
@@ -118,7 +121,8 @@ def _pooled(image: Tensor, window: int) -> Tensor:
     # two passes of one row and one column: 2 n comparisons a pixel in place of n squared
     half = window // 2
     rows = functional.max_pool2d(image[None, None], (1, window), stride=1, padding=(0, half))
-    return functional.max_pool2d(rows, (window, 1), stride=1, padding=(half, 0))[0, 0]
+    both = functional.max_pool2d(rows, (window, 1), stride=1, padding=(half, 0))
+    return both.squeeze(0).squeeze(0)  # an index would be exported as a copy of the image
 
 
 class HeadsToLabels(nn.Module):

@@ -47,8 +47,8 @@ class CountsToLabels(nn.Module):
         probability
             (y, x) float32, of being in an object.
         """
-        raw = self.net(two_views(self._normalised(image, limits)[None, None]))[0]
-        return gather(raw, self.how, centre)
+        raw = self.net(two_views(self._normalised(image, limits)[None, None]))
+        return gather(raw.squeeze(0), self.how, centre)
 
     def _normalised(self, image: Tensor, limits: Tensor | None = None) -> Tensor:
         counts, _ = torch.sort(image[::STRIDE_PX, ::STRIDE_PX].reshape(-1))

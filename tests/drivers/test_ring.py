@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -167,3 +169,45 @@ def test_the_next_start_sweeps_what_a_dead_owner_left():
         assert ours.exists()
     finally:
         ours.unlink()
+
+
+def test_a_wrong_descriptor_does_not_spoil_the_right_ones_after_it(ring):
+    right = ring.write({"raw": image(value=5)})
+    for wrong in (
+        msgspec.structs.replace(right, depth=right.depth - 1),
+        msgspec.structs.replace(right, size=right.size - 64),
+    ):
+        reader = RingReader()
+        try:
+            with suppress(WireError, StaleSlot):
+                reader.view(wrong)
+            np.testing.assert_array_equal(reader.copy(right)["raw"], image(value=5))
+        finally:
+            reader.close()
+
+
+def test_many_forms_in_turn_are_all_read_as_they_were_written(ring, reader):
+    ring.write({"raw": image(40, 40, "float32")})
+    for number in range(60):
+        height = 1 + number % 19
+        pixels = image(height, 30, ("uint8", "uint16", "int32")[number % 3], number)
+        found = reader.copy(ring.write({"labels" if number % 2 else "raw": pixels}))
+        (array,) = found.values()
+        np.testing.assert_array_equal(array, pixels)
+        assert array.dtype == pixels.dtype
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_closed_reader_keeps_no_memory_mapped():
+    ring, reader = FrameRing(budget_mb=1, min_depth=2, max_depth=2), RingReader()
+    try:
+        ref = ring.write({"raw": image()})
+        before = Path("/proc/self/maps").read_text().count(ref.ring)
+        reader.copy(ref)
+        assert Path("/proc/self/maps").read_text().count(ref.ring) == before + 1
+        reader.close()
+        assert Path("/proc/self/maps").read_text().count(ref.ring) == before
+    finally:
+        reader.close()
+        ring.close()
+    assert ref.ring not in Path("/proc/self/maps").read_text()

@@ -115,8 +115,8 @@ def test_whatever_is_written_only_columns_and_listed_functions_get_through(text:
     assert ";" not in sql_of(found.tree).replace("';'", "")
 
 
-def engine(*asked: Asked) -> Engine:
-    return Engine(asked, ("i", "m"))
+def engine(*asked: Asked, plain: bool = True) -> Engine:
+    return Engine(asked, ("i", "m"), plain=plain)
 
 
 def values(count: int) -> dict[str, object]:
@@ -149,6 +149,51 @@ def test_the_engine_agrees_with_numpy_while_the_number_of_objects_changes() -> N
         assert five.tolist() == [True] * count
     assert not run.answer(2, {**values(2), "position": "B2"})[4].any()
     run.close()
+
+
+NUMBERS = st.sampled_from(["area", "p", "n", "age", "2", "-1.5", "0"])
+PLAIN = st.recursive(
+    st.one_of(
+        st.tuples(NUMBERS, st.sampled_from(["<", "<=", ">", ">=", "=", "<>"]), NUMBERS).map(
+            " ".join
+        ),
+        NUMBERS.map("{} IS NULL".format),
+        NUMBERS.map("{} IS NOT NULL".format),
+        st.tuples(NUMBERS, NUMBERS, NUMBERS).map(lambda k: f"{k[0]} BETWEEN {k[1]} AND {k[2]}"),
+        st.sampled_from(["divided", "in_burst", "class = 'm'", "class <> 'i'", "class = 'x'"]),
+    ),
+    lambda part: st.one_of(
+        part.map("NOT ({})".format),
+        st.tuples(part, part).map(lambda k: f"({k[0]}) AND ({k[1]})"),
+        st.tuples(part, part).map(lambda k: f"({k[0]}) OR ({k[1]})"),
+    ),
+    max_leaves=6,
+)
+
+
+@given(PLAIN, st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_plain_conditions_are_what_duckdb_makes_of_them(text: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(0, 9))
+    given_ = {
+        "area": rng.integers(-2, 4, count).astype(np.float32),
+        "p": rng.choice([np.nan, 0.0, 2.0, np.inf], count),
+        "age": rng.integers(-1, 3, count),
+        "class": rng.integers(-1, 2, count),
+        "divided": rng.random(count) < 0.5,
+        "in_burst": bool(rng.random() < 0.5),
+        "n": count,
+    }
+    try:
+        asked = Asked(read_expression(text))
+    except ExpressionError:  # such as a constant alone
+        return
+    fast, slow = engine(asked), engine(asked, plain=False)
+    assert fast._plain
+    assert fast.answer(count, given_)[0].tolist() == slow.answer(count, given_)[0].tolist()
+    fast.close()
+    slow.close()
 
 
 def test_a_condition_that_cannot_be_worked_out_is_named() -> None:

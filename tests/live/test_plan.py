@@ -12,6 +12,7 @@ from useq._mda_event import Channel as EventChannel
 
 from live.plan.blocks import Recentre, SetInterval, SetPreset, Shift, move
 from live.plan.plan import MAX_WAITING_BLOCKS, Block, Home, Job, Plan
+from live.plan.source import PlanSource
 
 HERE = Home(x_um=10.0, y_um=20.0, z_um=3.0, exposure_ms=25.0, channel=None)
 AWAY = Home(99.0, 88.0, 3.0, 5.0)
@@ -399,3 +400,25 @@ def test_whatever_interrupts_each_time_point_is_imaged_or_recorded_once(
     assert imaged == sorted(imaged)
     assert late == "skip" or not left_out
     assert bursts == taken
+
+
+@given(moments=st.lists(st.booleans(), min_size=30, max_size=30), added_at=st.integers(0, 11))
+@settings(max_examples=30, deadline=None)
+def test_events_made_ahead_of_time_change_nothing(moments, added_at):
+    plan = useq.MDASequence(
+        stage_positions=[{"x": 0, "y": 0}, {"x": 9, "y": 9}], time_plan={"interval": 0, "loops": 6}
+    )
+
+    def handed_out(prepare: bool) -> list[tuple[int, int]]:
+        source = PlanSource(plan)
+        places = []
+        for number, moment in enumerate(moments):
+            if prepare and moment:
+                source.prepare(limit=4)
+            if number == added_at:
+                assert source.add_position(5.0, 5.0, None, "") == ""
+            if (event := source.take()) is not None:
+                places.append((event.index["t"], event.index["p"]))
+        return places
+
+    assert handed_out(True) == handed_out(False)
