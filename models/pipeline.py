@@ -11,24 +11,21 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-import msgspec
 import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
 from models.errors import EngineError, ImageError, PipelineError
 from models.result import CLASSICAL, OBJECT_DTYPE, EngineInfo, ImageContext, PipelineResult
-from models.settings import NetworkSettings, PipelineSettings, ThresholdSettings, TrustSettings
+from models.settings import NetworkSettings, PipelineSettings, ThresholdSettings
+from models.streams import Streams
 
 if TYPE_CHECKING:
     from models.tasks.classify import Classifier
     from models.tasks.denoise import Denoised, Denoiser
-    from models.tasks.trust import Doubter
-    from models.tracking import Tracker
+    from models.tasks.learned import Learned
     from models.tracking.mender import Mender
     from models.tracking.mending import Mended
-
-STATE_VERSION = 2
 
 Segmented = tuple[NDArray[np.int32], NDArray[np.float32]]
 
@@ -53,26 +50,17 @@ class Segmenter(Protocol):
         """Run once on an image of this shape and say what really ran."""
 
     @property
-    def learned(self) -> tuple[float, float]:
-        """Scale that fits the objects, and pixel size in um; zeros where nothing was learned."""
+    def learned(self) -> Learned:
+        """What was learned of the size of objects."""
 
-    def restore(self, learned: tuple[float, float]) -> None:
-        """Go on with what another segmenter had learned."""
+    def restore(self, learned: Learned) -> None:
+        """Go on with what was learned elsewhere."""
 
     def segment(self, pixels: NDArray[Any], pixel_size_um: float = 0.0) -> Segmented:
         """Label image (y, x) int32, objects 1..n without gaps, and confidence (n,) float32.
 
         ``pixel_size_um`` is 0 where it is unknown.
         """
-
-
-class _State(msgspec.Struct, frozen=True):
-    version: int
-    track: str
-    """Settings of the tracker that wrote it."""
-    tracker: bytes
-    learned: tuple[float, float]
-    """What the segmenter knows of size, so that the next image is labelled alike."""
 
 
 def load_pipeline(settings: PipelineSettings | Mapping[str, Any]) -> Pipeline:
@@ -111,13 +99,12 @@ class Pipeline:
         self._denoiser: Denoiser | None = None
         self._segmenter: Segmenter | None = None
         self._classifier: Classifier | None = None
-        self._doubter: Doubter | None = None
-        self._tracker: Tracker | None = None
         self._mender: Mender | None = None
+        self._streams: Streams | None = None
         self._open = False
 
     def __enter__(self) -> Self:
-        """Load weights and make the tracker; raises ``EngineError`` or ``PipelineError``."""
+        """Load weights and make ready to track; raises ``EngineError`` or ``PipelineError``."""
         with ExitStack() as stack:
             if self.settings.denoise is not None:
                 from models.tasks.denoise import denoiser_of
@@ -129,8 +116,11 @@ class Pipeline:
                 from models.tasks.classify import Classifier
 
                 self._classifier = stack.enter_context(Classifier(self.settings.classify))
-            if self.settings.trust is not None:
-                self._doubter = _doubter(self.settings.trust, self._segmenter)
+            self._streams = self._no_streams()
+            if self.settings.track is not None:
+                from models.tracking.mender import mender_of
+
+                self._mender = mender_of(self.settings.track, self._segmenter)
             self._stack = stack.pop_all()
         self._open = True
         self.reset()
@@ -140,7 +130,7 @@ class Pipeline:
         """Let engine and tracker go. Safe to call twice."""
         self._open = False
         self._denoiser = self._segmenter = self._classifier = None
-        self._doubter = self._tracker = self._mender = None
+        self._mender = self._streams = None
         self._stack.close()
 
     @property
@@ -158,14 +148,7 @@ class Pipeline:
             self._denoiser.reset()
         if self._segmenter is not None:
             self._segmenter.reset()
-        if self._doubter is not None:
-            self._doubter.reset()
-        if self.settings.track is not None:
-            from models.tracking import Tracker
-            from models.tracking.mender import mender_of
-
-            self._tracker = Tracker(self.settings.track)
-            self._mender = mender_of(self.settings.track, self._segmenter)
+        self._streams = self._no_streams()
 
     def warm_up(self, shape: tuple[int, int], dtype: str) -> EngineInfo:
         """Run once on a made-up image of this shape; no track remembers it.
@@ -180,13 +163,14 @@ class Pipeline:
         pixels = _checked(spots.astype(dtype))
         if self._segmenter is not None:
             self._segmenter.warm_up(shape, dtype)
-        kept = self._tracker
+        kept = self._opened()
+        kept.park()
         self.reset()
         try:
             self.run(pixels, ImageContext(seq=0, time_s=0.0))
         finally:
             self.reset()
-            self._tracker = kept
+            self._streams = kept
         return self.info
 
     def run(
@@ -217,8 +201,10 @@ class Pipeline:
         """
         from models.tasks.measure import compact, measure, measure_denoised
 
-        self._check_open()
+        streams = self._opened()
         _checked(pixels)
+        stream = streams.of(context)
+        own = stream.own(context)
         stage_ms: dict[str, float] = {}
         clean: Denoised | None = None
         if self._denoiser is not None:
@@ -239,9 +225,9 @@ class Pipeline:
         with _timed(stage_ms, "measure"):
             objects = measure(found, pixels, confidence, context)
         mended: Mended | None = None
-        if self._mender is not None and self._tracker is not None and labels is None:
+        if self._mender is not None and stream.tracker is not None and labels is None:
             with _timed(stage_ms, "repair"):
-                mended = self._mender.mend(self._tracker, found, objects, pixels, chosen, context)
+                mended = self._mender.mend(stream.tracker, found, objects, pixels, chosen, own)
             found, objects = mended.labels, mended.objects
         if denoised is not None:
             measure_denoised(objects, found, denoised)
@@ -257,13 +243,13 @@ class Pipeline:
                 named = self._classifier.classify(pixels, found, objects)
                 objects["class_id"], objects["class_probability"] = named
         verdict = None
-        if self._doubter is not None and labels is None:
+        if stream.doubter is not None and labels is None:
             with _timed(stage_ms, "trust"):
-                verdict = self._doubter.check(chosen, found, objects, context.seq)
-        if self._tracker is not None:
+                verdict = stream.doubter.check(chosen, found, objects, context.seq)
+        if (tracker := stream.tracker) is not None:
             with _timed(stage_ms, "track"):
-                plan = mended.proposal if mended else self._tracker.propose(objects, found, context)
-                update = self._tracker.accept(plan)
+                plan = mended.proposal if mended else tracker.propose(objects, found, own)
+                update = tracker.accept(plan)
                 for name in ("track_id", "parent_id", "age_frames", "divided", "speed_px"):
                     objects[name] = getattr(update, name)
             stage_ms["track"] += stage_ms.pop("repair", 0.0)
@@ -315,10 +301,7 @@ class Pipeline:
         What the denoiser remembers is too large to hand on: after ``restore_state`` the first
         image of each place is denoised by itself.
         """
-        self._check_open()
-        tracker = b"" if self._tracker is None else self._tracker.export_state()
-        learned = (0.0, 0.0) if self._segmenter is None else self._segmenter.learned
-        return msgspec.msgpack.encode(_State(STATE_VERSION, self._fingerprint(), tracker, learned))
+        return self._opened().export_state()
 
     def restore_state(self, state: bytes) -> None:
         """Go on with the tracks of an earlier process.
@@ -328,23 +311,20 @@ class Pipeline:
         PipelineError
             When the state is damaged, of another version or of a pipeline that tracks otherwise.
         """
-        self._check_open()
-        try:
-            found = msgspec.msgpack.decode(state, type=_State)
-        except msgspec.MsgspecError as error:
-            raise PipelineError(f"saved tracks cannot be read: {error}") from error
-        if found.version != STATE_VERSION or found.track != self._fingerprint():
-            raise PipelineError(
-                f"saved tracks are of version {found.version} and settings {found.track}, need "
-                f"version {STATE_VERSION} and {self._fingerprint()}; start without them"
-            )
-        if self._tracker is not None:
-            self._tracker.restore_state(found.tracker)
-        if self._segmenter is not None:
-            self._segmenter.restore(found.learned)
+        self._opened().restore_state(state)
 
-    def _fingerprint(self) -> str:
-        return "" if self.settings.track is None else self.settings.track.model_dump_json()
+    @property
+    def streams_forgotten(self) -> int:
+        """Streams that start afresh when they come again: there were more than are remembered."""
+        return self._opened().forgotten
+
+    def _no_streams(self) -> Streams:
+        return Streams(self.settings.track, self.settings.trust, self._segmenter)
+
+    def _opened(self) -> Streams:
+        self._check_open()
+        assert self._streams is not None
+        return self._streams
 
     def _check_open(self) -> None:
         if not self._open:
@@ -361,18 +341,9 @@ def _segmenter(settings: ThresholdSettings | NetworkSettings) -> Segmenter:
     from models.tasks.network import NetworkSegmenter
 
     segmenter: Segmenter = NetworkSegmenter(
-        settings.model, settings.engine, settings.threads, settings.precision
+        settings.model, settings.engine, settings.threads, settings.precision, settings.share
     )
     return segmenter
-
-
-def _doubter(settings: TrustSettings, segmenter: Segmenter | None) -> Doubter:
-    from models.tasks.network import NetworkSegmenter
-    from models.tasks.trust import Doubter
-
-    if not isinstance(segmenter, NetworkSegmenter):
-        raise PipelineError("trust needs `segment` with a network; give one, or leave `trust` out")
-    return Doubter(settings, segmenter)
 
 
 def _joined(infos: list[EngineInfo]) -> EngineInfo:

@@ -23,6 +23,8 @@ from live.light.settings import LightSettings
 
 KEPT_REFUSALS = 100
 TOLD_POSITIONS = 500
+MOST_OWED = 64
+"""Exposures whose place is not worked out yet."""
 _SLACK = 1e-9
 
 
@@ -52,8 +54,9 @@ class DoseLedger:
     def __init__(self, settings: LightSettings | None = None) -> None:
         self.settings = settings or LightSettings()
         self._lock = threading.RLock()
-        self._map = DoseMap()
-        self._cells = CellDoses()
+        self._paid_map = DoseMap()
+        self._paid_cells = CellDoses()
+        self._owed: list[tuple[Field, float]] = []
         self._totals = Totals()
         self._by_preset: Counter[str] = Counter()
         self._open: tuple[Light, int] | None = None
@@ -118,7 +121,8 @@ class DoseLedger:
     def restore(self, totals: Totals, by_preset: dict[str, float], doses: DoseMap) -> None:
         """Go on from what an earlier run of the sample had given."""
         with self._lock:
-            self._totals, self._map = totals, doses
+            self._pay()
+            self._totals, self._paid_map = totals, doses
             self._by_preset = Counter(by_preset)
 
     def add(self, light: Light, frames: float = 1) -> None:
@@ -276,11 +280,33 @@ class DoseLedger:
         )
         self._by_preset[light.preset] += dose  # type: ignore[assignment]
         if dose > 0:
-            try:
-                self._map.add(field, dose)
-            except MapFull as error:
-                self._refusals.append(f"the map of light is full: {error}")
-            self._cells.shine(field, dose)
+            self._owed.append((field, dose))
+            if len(self._owed) >= MOST_OWED:
+                self._pay()
+
+    @property
+    def _map(self) -> DoseMap:
+        self._pay()
+        return self._paid_map
+
+    @property
+    def _cells(self) -> CellDoses:
+        self._pay()
+        return self._paid_cells
+
+    def _pay(self) -> None:
+        """Bring map and cells up to date: not right after an exposure, whose frame is waited for.
+
+        Whoever looks at them comes by here first, so that nothing is decided by what is owed.
+        """
+        with self._lock:
+            owed, self._owed = self._owed, []
+            for field, dose in owed:
+                try:
+                    self._paid_map.add(field, dose)
+                except MapFull as error:
+                    self._refusals.append(f"the map of light is full: {error}")
+                self._paid_cells.shine(field, dose)
 
 
 def _field(light: Light) -> Field:

@@ -7,21 +7,29 @@ stops every thread for tens of milliseconds, at a time that nobody chose.
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _RARE = (20_000, 20, 20)
+_FRESH_S = 60.0
+"""So long a collection of everything is not repeated."""
+_collected_s = -_FRESH_S
 
 
 @contextmanager
 def quiet_gc() -> Iterator[None]:
-    """Collect once now; inside, look at new objects alone, and seldom. Also a decorator.
+    """Collect, unless that was done just now; inside, look at new objects alone, and seldom.
 
-    What exists on entering is set aside until the block is left, so a collection inside costs what
-    the block itself has made. For a block that holds for a run, on one thread at a time.
+    Also a decorator. What exists on entering is set aside until the block is left, so a collection
+    inside costs what the block itself has made. For a block that holds for a run, on one thread at
+    a time.
     """
+    global _collected_s
     before = gc.get_threshold()
-    gc.collect()
+    if time.monotonic() - _collected_s > _FRESH_S:
+        gc.collect()
+        _collected_s = time.monotonic()
     gc.freeze()
     gc.set_threshold(*_RARE)
     try:

@@ -17,15 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.catalog import ModelCard, read_card, weights_path
-from models.engines import Engine, open_engine
-from models.errors import EngineError, ImageError, PipelineError
+from models.engines import Engine
+from models.engines.guarded import SEGMENTS, guarded
+from models.engines.members import engine_for
+from models.engines.threads import Threads
+from models.errors import EngineError, EngineOutOfMemory, ImageError, PipelineError
 from models.result import EngineInfo
 from models.scoring.contingency import contingency
+from models.settings import ShareSettings
 from models.tasks.calibration import calibrated
+from models.tasks.learned import Learned
 from models.tasks.light import STRIDE_PX, limits_beneath, limits_of, without_hot_pixels
 from models.tasks.resize import pad_to_multiple, resize_image, resize_labels, resize_part
 from models.tasks.sizes import SMALLEST_PX, enough, relative_size
 from models.tasks.tiles import Tile, busiest_part, label_in_tiles, tiles_of
+from models.tasks.tilesize import TileSize
 
 Segmented = tuple[NDArray[np.int32], NDArray[np.float32]]
 Limits = NDArray[np.float32]
@@ -99,6 +105,8 @@ class NetworkSegmenter:
         Threads of one run.
     precision
         ``fp32``, or what else the engine knows.
+    share
+        Have the loaded network in common with other segmenters of this process.
 
     Raises
     ------
@@ -110,24 +118,27 @@ class NetworkSegmenter:
         self,
         model: str,
         engine: str = "onnxruntime",
-        threads: int = 1,
+        threads: Threads = 1,
         precision: str = "fp32",
+        share: ShareSettings | None = None,
     ) -> None:
         self._card: ModelCard = read_card(weights_path(model))
         if self._card.task != "segment":
             raise PipelineError(
                 f"model {model!r} is for {self._card.task}; need one for segmentation"
             )
-        self._choice = (engine, precision, threads)
+        self._choice, self._share = (engine, precision, threads), share
         self._engine: Engine | None = None
         self._stack = ExitStack()
+        self._tiles = TileSize()
         self._scale = 1.0
         self._fits = False
         self._pixel_size_um = 0.0
 
     def __enter__(self) -> Self:
         """Load the network; raises ``EngineError`` when it would not run as asked."""
-        self._engine = self._stack.enter_context(open_engine(self._card.path, *self._choice))
+        engine = guarded(engine_for(self._card.path, self._choice, self._share), SEGMENTS)
+        self._engine = self._stack.enter_context(engine)
         self.reset()
         return self
 
@@ -138,8 +149,8 @@ class NetworkSegmenter:
 
     @property
     def info(self) -> EngineInfo:
-        """What really runs."""
-        return self._opened().info
+        """What really runs, and in which tiles where memory ran out."""
+        return self._tiles.told(self._opened().info)
 
     @property
     def scale(self) -> float:
@@ -148,22 +159,17 @@ class NetworkSegmenter:
 
     def reset(self) -> None:
         """Forget the size of objects: the next image is not of the same sample."""
-        self._scale, self._fits, self._pixel_size_um = 1.0, False, 0.0
+        self.restore(Learned())
 
     @property
-    def learned(self) -> tuple[float, float]:
-        """Scale that fits the objects seen so far and pixel size in um, for ``restore``.
+    def learned(self) -> Learned:
+        """What is known of the size of objects, for ``restore``."""
+        return Learned(self._scale, self._fits, self._pixel_size_um)
 
-        Zeros where nothing was learned; the pixel size is 0 where it is unknown.
-        """
-        return (self._scale, self._pixel_size_um) if self._fits else (0.0, 0.0)
-
-    def restore(self, learned: tuple[float, float]) -> None:
-        """Go on with what another segmenter had learned."""
-        self.reset()
-        if learned[0] > 0:
-            self._scale, self._pixel_size_um = learned
-            self._fits = True
+    def restore(self, learned: Learned) -> None:
+        """Go on with what another segmenter, or this one in another stream, had learned."""
+        self._scale, self._fits = learned.scale, learned.fits
+        self._pixel_size_um = learned.pixel_size_um
 
     def warm_up(self, shape: tuple[int, int], dtype: str) -> EngineInfo:
         """Run once on an empty image of this shape, remember nothing, say what really ran."""
@@ -268,6 +274,17 @@ class NetworkSegmenter:
         *,
         sure: bool = True,
     ) -> _Look:
+        while True:
+            try:
+                return self._look_once(pixels, scale, limits, sure)
+            except EngineOutOfMemory as error:
+                if LIMITS not in self._opened().inputs:
+                    raise  # earlier files cannot be run in tiles
+                self._tiles = self._tiles.smaller(error, round(pixels.size * scale**2))
+
+    def _look_once(
+        self, pixels: NDArray[Any], scale: float, limits: Limits | None, sure: bool
+    ) -> _Look:
         height, width = (max(round(length * scale), 1) for length in pixels.shape)
         if self._in_tiles(pixels.shape, scale):
             return self._look_in_tiles(pixels, scale, limits, sure)
@@ -284,14 +301,15 @@ class NetworkSegmenter:
         shape = (pixels.shape[0], pixels.shape[1])
         small = (max(round(shape[0] * scale), 1), max(round(shape[1] * scale), 1))
         if limits is None:
-            cores = (resize_part(pixels, small, tile.core) for tile in tiles_of(small))
+            tiles = tiles_of(small, self._tiles.core_px)
+            cores = (resize_part(pixels, small, tile.core) for tile in tiles)
             seen = [core[::STRIDE_PX, ::STRIDE_PX].ravel().copy() for core in cores]
             limits = limits_of(np.concatenate(seen))
 
         def run(tile: Tile) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
             return self._run(resize_part(pixels, small, tile.seen), limits, self._centre(sure))
 
-        return _Look(scale, *label_in_tiles(shape, small, run))
+        return _Look(scale, *label_in_tiles(shape, small, run, self._tiles.core_px))
 
     def _run(
         self, image: NDArray[np.float32], limits: Limits | None, centre: float
@@ -317,7 +335,8 @@ class NetworkSegmenter:
 
     def _in_tiles(self, shape: tuple[int, ...], scale: float) -> bool:
         # tiles share one normalisation, which earlier files cannot be given
-        return math.prod(shape) * scale**2 > TILE_ABOVE and LIMITS in self._opened().inputs
+        above = self._tiles.above_px or TILE_ABOVE
+        return math.prod(shape) * scale**2 > above and LIMITS in self._opened().inputs
 
     def _within(self, scale: float, shape: tuple[int, ...]) -> float:
         """The scale nearest to the one wanted that keeps the image in what the network takes."""

@@ -176,6 +176,15 @@ class Tracker:
         back[proposal.order] = np.arange(len(back))
         return TrackUpdate(*(getattr(update, one.name)[back] for one in fields(update)))
 
+    @property
+    def next_id(self) -> int:
+        """Number of the next new track."""
+        return self._memory.next_id
+
+    @next_id.setter
+    def next_id(self, number: int) -> None:
+        self._memory.next_id = number
+
     def export_state(self) -> bytes:
         """Everything that the next ids depend on."""
         return state.encode(self._memory, self._tracks)

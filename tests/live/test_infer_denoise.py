@@ -14,6 +14,7 @@ import tifffile
 
 from drivers import FrameMeta, FrameRing
 from live.infer import infer
+from live.processes.enginewatch import EngineWatch
 from live.processes.inference import Analyst, context_of
 from live.processes.messages import DenoiserSwapped, Result, SwapDenoiser, decode, encode
 from models import DenoiseReport, PipelineSettings, load_pipeline
@@ -138,7 +139,8 @@ def test_weights_are_swapped_only_when_they_are_those_that_were_meant(tmp_path: 
     ring = FrameRing(1.0)
     try:
         with load_pipeline(settings_of("average")) as pipeline:
-            analyst = Analyst(pipeline, ring, send_denoised=True)
+            watch = EngineWatch(pipeline, ((64, 64), "uint16"), lambda _: None)
+            analyst = Analyst(pipeline, ring, watch, send_denoised=True)
 
             def swap(path: Path, sha256: str) -> DenoiserSwapped:
                 return analyst.swap(SwapDenoiser(path=str(path), sha256=sha256))

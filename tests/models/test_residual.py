@@ -13,7 +13,7 @@ from models import ImageContext
 from models.tasks.denoiser import NetworkDenoiser
 from models.tasks.filters import smooth
 from models.tasks.noise import NoiseModel, estimate_noise
-from models.tasks.residual import Judged, ResidualWatch, judge_residual
+from models.tasks.residual import MOST_CHANNELS, Judged, ResidualWatch, Watches, judge_residual
 
 GAIN, OFFSET = 2.2, 100.0
 
@@ -167,3 +167,18 @@ def test_an_unknown_gain_is_told_as_unknown() -> None:
     assert math.isnan(report.gain)
     assert math.isnan(report.read_noise_e)
     assert report.read_variance == pytest.approx(400, rel=0.1)
+
+
+def test_each_channel_is_watched_by_itself() -> None:
+    noise = NoiseModel(gain=1.0, offset=100.0, read_variance=4.0, fitted=True)
+    pixels = np.random.default_rng(3).poisson(50, (128, 128)).astype(np.uint16) + 100
+    watches = Watches(4)
+    checked = []
+    for seq in range(10):
+        watch = watches.of("ab"[seq % 2])
+        checked.append(watch.report(pixels, pixels.astype(np.float32), noise, seq).checked_seq)
+    # with one watch for both, only the first would ever be looked at
+    assert checked == [0, 1, 0, 1, 4, 5, 4, 5, 8, 9]
+    for channel in range(MOST_CHANNELS + 1):
+        watches.of(str(channel))
+    assert watches.of("a").report(pixels, pixels.astype(np.float32), noise, 9).checked_seq == 9
