@@ -151,6 +151,7 @@ def test_inference_killed_in_mid_run_comes_back_with_the_same_track_ids(tmp_path
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_cells_are_sorted_and_rules_can_ask_for_a_class(tmp_path):
     pipeline = {"name": "sorted", "segment": {"kind": "threshold"}, "track": {},
                 "classify": {"model": "phases"}}  # fmt: skip

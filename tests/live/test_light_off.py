@@ -229,6 +229,7 @@ def test_inference_killed_in_mid_sequence_costs_no_light_and_ends_dark(tmp_path:
     assert report["light"]["total"] == pytest.approx(250 * 0.02)
 
 
+@pytest.mark.slow
 def test_a_cap_ends_the_run_in_order_and_the_next_run_goes_on_from_there(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()

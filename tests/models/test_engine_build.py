@@ -72,17 +72,9 @@ def test_an_engine_for_all_gpus_is_built(name: str, shapes: str | None) -> None:
 
 
 @pytest.mark.parametrize("name", SEGMENTING)
-def test_short_sorts_give_the_same_labels(name: str) -> None:
+def test_what_ships_selects_two_percentiles_and_sorts_nothing(name: str) -> None:
     content = weights_path(name).read_bytes()
-    changed = suited(content, ("8.6",))
-    assert changed != content
-    first, second = session(content), session(changed)
-    for shape in ((16, 16), (48, 80), (160, 96)):
-        feeds = {"image": np.random.default_rng(0).gamma(2.0, 300.0, shape).astype(np.float32)}
-        for one in first.get_inputs()[1:]:
-            feeds[one.name] = np.zeros(one.shape, np.float32)
-        for a, b in zip(first.run(None, feeds), second.run(None, feeds), strict=True):
-            np.testing.assert_array_equal(a, b)
+    assert suited(content, ("8.6",)) == content
 
 
 def test_a_file_that_selects_already_stays_right() -> None:

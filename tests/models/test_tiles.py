@@ -14,6 +14,7 @@ from PIL import Image
 
 from models.scoring.instances import agreement
 from models.tasks import network, tiles
+from models.tasks.learned import Learned
 from models.tasks.network import NetworkSegmenter
 from models.tasks.resize import resize_image, resize_part
 from models.tasks.tiles import Tile, busiest_part, label_in_tiles, tiles_of
@@ -131,13 +132,13 @@ def test_tiles_give_what_the_whole_gives(
 ) -> None:
     scale = 0.9
     monkeypatch.setattr(network, "SIZE_TOLERANCE", 9.0)  # as it is, whatever the size
-    opened.restore((scale, 0.0))
+    opened.restore(Learned(scale, True, 0.0))
     whole, sure = opened.segment(field)
     assert opened.scale == scale
     monkeypatch.setattr(network, "TILE_ABOVE", 0)
     monkeypatch.setattr(tiles, "CORE_PX", 480)
     assert len(list(tiles_of((round(1024 * scale), round(1024 * scale))))) >= 4
-    opened.restore((scale, 0.0))
+    opened.restore(Learned(scale, True, 0.0))
     tiled, confidence = opened.segment(field)
     assert len(confidence) == len(sure) > 900
     assert agreement([(tiled, whole)], (0.9,))[0].ap >= 0.99
