@@ -48,6 +48,7 @@ def test_a_stage_that_grows_too_fast_misses_its_bar() -> None:
     assert square["ratio"] < square["bar"]
 
 
+@pytest.mark.slow
 def test_memory_is_read_of_a_process_and_its_children() -> None:
     code = (
         "import subprocess, sys, time; block = bytearray(b'1') * 60_000_000; "
