@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -88,41 +87,8 @@ def test_openvino_in_bfloat16(reference: list[Labels]) -> None:
 
 
 def test_torch(reference: list[Labels]) -> None:
-    """The graph that was exported, run by torch itself with the weights of the file."""
-    torch = pytest.importorskip("torch", reason="needs the extra parfocal[train]")
-    graph = torch_graph(torch)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # on a busy machine its threads wait for each other
-    try:
-        with torch.inference_mode():
-            found = [graph(torch.from_numpy(image))[0].numpy() for image in images()]
-    finally:
-        torch.set_num_threads(threads)
-    check_same(found, reference, 0.995)
-
-
-def torch_graph(torch: Any) -> Any:
-    """Graph of the shipped file; the file holds each norm folded into its convolution."""
-    onnx = pytest.importorskip("onnx", reason="needs the extra parfocal[train]")
-    from models.training.graph import CountsToLabels
-    from models.training.lean import LeanNet
-    from models.training.net import SegmentNet
-
-    stored = onnx.load(str(MODEL)).graph.initializer
-    values = {one.name: torch.from_numpy(onnx.numpy_helper.to_array(one).copy()) for one in stored}
-    base = values["net.net.up.0.first.weight"].shape[0]
-    graph = CountsToLabels(LeanNet(SegmentNet(base), 4)).eval()
-    with torch.no_grad():
-        for name, module in graph.named_modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                folded = name.removesuffix("_norm")
-                module.weight.copy_(torch.sqrt(module.running_var + module.eps))
-                module.bias.copy_(values[f"{folded}.weight_bias"])
-            elif isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
-                module.weight.copy_(values[f"{name}.weight"])
-                if module.bias is not None:
-                    module.bias.copy_(values[f"{name}.bias"])
-    return graph
+    """The weights of the file in the modules that they were trained in."""
+    check_same(labelled("torch", "fp32"), reference, 0.995)
 
 
 def test_layout_for_export_changes_rounding_alone() -> None:
