@@ -77,6 +77,48 @@ def test_what_ships_selects_two_percentiles_and_sorts_nothing(name: str) -> None
     assert suited(content, ("8.6",)) == content
 
 
+def sorting() -> onnx.ModelProto:
+    """A graph that sorts a whole image to read two percentiles, as networks of others do."""
+    node, whole = onnx.helper.make_node, onnx.numpy_helper.from_array
+    constants = {"flat": [-1], "one": [1], "low": [10], "high": [998], "half": [500], "all": [1000]}
+    nodes = [
+        node("Reshape", ["image", "flat"], ["values"], "reshape"),
+        node("Shape", ["values"], ["count"], "shape"),
+        node("Sub", ["count", "one"], ["last"], "sub"),
+        node("TopK", ["values", "count"], ["sorted", "where"], "topk", largest=0, sorted=1),
+    ]
+    for part in ("low", "high"):
+        nodes += [
+            node("Mul", ["last", part], [f"{part}_1"], f"{part}_mul"),
+            node("Add", [f"{part}_1", "half"], [f"{part}_2"], f"{part}_add"),
+            node("Div", [f"{part}_2", "all"], [f"{part}_3"], f"{part}_div"),
+            node("Gather", ["sorted", f"{part}_3"], [f"{part}_value"], f"{part}_gather"),
+        ]
+    kind, value = onnx.TensorProto.FLOAT, onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes, "sorting", [value("image", kind, ["rows", "columns"])],
+        [value(f"{part}_value", kind, [1]) for part in ("low", "high")],
+        [whole(np.array(values, np.int64), name) for name, values in constants.items()],
+    )  # fmt: skip
+    opset = [onnx.helper.make_opsetid("", 17)]
+    return onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+
+
+def test_a_sort_becomes_two_short_selections_of_the_same_values() -> None:
+    model = sorting()
+    before = session(model.SerializeToString())
+    assert shorten_sorts(model)
+    after = session(model.SerializeToString())
+    assert [node.op_type for node in model.graph.node].count("TopK") == 2
+    for shape in ((16, 16), (48, 81), (160, 96)):
+        image = np.random.default_rng(0).gamma(2.0, 300.0, shape).astype(np.float32)
+        wanted, found = (one.run(None, {"image": image}) for one in (before, after))
+        ordered = np.sort(image, axis=None)
+        ranks = [((image.size - 1) * k + 500) // 1000 for k in (10, 998)]
+        assert [float(one[0]) for one in wanted] == ordered[ranks].tolist()
+        assert [float(one[0]) for one in found] == ordered[ranks].tolist()
+
+
 def test_a_file_that_selects_already_stays_right() -> None:
     name = "cells"
     model = onnx.load(weights_path(name))
