@@ -251,9 +251,10 @@ class Acquisition:
         self._plan.give_back(events[done:])
 
     def _plan_yields(self) -> bool:
-        if self._plan.burst_waiting:
-            expose_in_flight(self._rig, self._plan, self._on_burst_start, self._on_burst)
-        return self._plan.burst_waiting or self._plan.paused
+        tell = self._on_burst_start, self._on_burst
+        if self._plan.burst_waiting and not expose_in_flight(self._rig, self._plan, *tell):
+            return True
+        return self._plan.paused
 
     def _count_start(self, tell: Callable[[int], None]) -> Callable[[int], None]:
         def started(number: int) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from drivers import ProtectionError, Rig
-from live.plan.blocks import SetExposure
+from live.plan.blocks import Block, SetExposure
 from live.plan.plan import Plan
 
 
@@ -21,9 +21,11 @@ def expose_in_flight(
     on_start: Callable[[int], None],
     on_end: Callable[[int, str | None], None],
 ) -> bool:
-    """Make the change of exposure that waits; False when none does, or the sequence must end first.
+    """Make the changes of exposure that wait; False when the sequence must end for what waits.
 
-    Called on the acquisition's thread between two frames of a sequence of the plan.
+    Called on the acquisition's thread between two frames of a sequence of the plan. On a busy
+    machine decisions come in pairs: one that comes while another is carried out is made as well,
+    for ending a sequence and beginning the next costs a frame.
 
     Parameters
     ----------
@@ -35,9 +37,21 @@ def expose_in_flight(
         Called with the number of each decision that it serves, after the camera has it.
     """
     retime: Callable[[float], bool] | None = getattr(rig, "retime", None)
-    block = plan.take_exposure() if retime is not None else None
-    if block is None or retime is None:
-        return False
+    while plan.burst_waiting:
+        block = plan.take_exposure() if retime is not None else None
+        if block is None or retime is None or not _made(block, retime, plan, on_start, on_end):
+            return False
+    return True
+
+
+def _made(
+    block: Block,
+    retime: Callable[[float], bool],
+    plan: Plan,
+    on_start: Callable[[int], None],
+    on_end: Callable[[int, str | None], None],
+) -> bool:
+    """Whether the camera exposes as the block says; it is back in the queue where not."""
     effect, problem = block.effect, None
     if not isinstance(effect, SetExposure) or effect.exposure_ms is None:
         plan.return_block(block)

@@ -70,6 +70,23 @@ def test_a_shorter_exposure_takes_effect_inside_the_sequence(rig):
     assert plan.next(0.0, HERE).event.exposure == 4  # and what comes after keeps it
 
 
+def test_a_change_that_comes_while_one_is_made_does_not_end_the_sequence(rig):
+    plan, served = plan_of(), []
+
+    def end(number, _problem):
+        served.append(number)
+        if number < 3:
+            plan.insert(change(number + 1, 5.0 - number))
+
+    plan.insert(change(1, 5.0))
+    rig.start_sequence(4)
+    assert expose_in_flight(rig, plan, lambda number: None, end)
+    frames = [rig.read(5.0) for _ in range(4)]
+    rig.stop()
+    assert served == [1, 2, 3]
+    assert frames[-1].meta.exposure_ms == 3
+
+
 def told_end(told):
     return lambda number, problem: told.append((number, problem))
 
