@@ -41,13 +41,14 @@ def px_to_um(
     """
     if meta.pixel_size_um == 0:
         return None
-    turn = np.eye(2) * meta.pixel_size_um
+    xx, xy, yx, yy = meta.pixel_size_um, 0.0, 0.0, meta.pixel_size_um
     if affine is not None and affine != (1.0, 0.0, 0.0, 0.0, 1.0, 0.0):
-        turn = np.array([affine[0:2], affine[3:5]], dtype=np.float64)
-    height, width = shape
-    centre_px = np.array([(width - 1) / 2, (height - 1) / 2])
-    shift = np.array([meta.x_um, meta.y_um]) - turn @ centre_px
-    return np.column_stack([turn, shift])
+        xx, xy, _, yx, yy, _ = affine
+    middle_y, middle_x = (shape[0] - 1) / 2, (shape[1] - 1) / 2
+    # plain numbers: for so few, arrays cost ten times as much, with every frame
+    shift_x = meta.x_um - (xx * middle_x + xy * middle_y)
+    shift_y = meta.y_um - (yx * middle_x + yy * middle_y)
+    return np.array([[xx, xy, shift_x], [yx, yy, shift_y]])
 
 
 def to_stage(points: NDArray[np.floating], matrix: NDArray[np.float64]) -> NDArray[np.float64]:

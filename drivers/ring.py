@@ -11,6 +11,7 @@ answers through the same kind of ring.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from drivers.sharedmem import AttachedSegment, OwnedSegment, room_bytes
 _ALIGN = 64
 _DTYPES = ("uint8", "uint16", "int32", "float32")
 _KEPT_EPOCHS = 3
+FILLING_S = 0.0001
+"""Between two looks at a slot that is being filled."""
 _KEPT_FORMS = 8
 
 _Form = tuple[tuple[str, tuple[int, ...], np.dtype[Any]], ...]
@@ -73,6 +76,22 @@ class _Layout:
         return self.header_bytes + slot * self.slot_bytes
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """A slot that is promised: its reader may be told of it while it is still being filled."""
+
+    ref: SlotRef
+    _generations: NDArray[np.int64]
+    _copies: tuple[tuple[NDArray[Any], NDArray[Any]], ...]
+    """Where to and where from."""
+
+    def fill(self) -> None:
+        """Copy the arrays in; before the next claim on the ring, which would follow too soon."""
+        for target, array in self._copies:
+            np.copyto(target, array)
+        self._generations[self.ref.slot] = self.ref.generation
+
+
 class FrameRing:
     """The writing end; one thread of one process writes.
 
@@ -114,6 +133,15 @@ class FrameRing:
         planes
             Name -> (y, x) array, C-contiguous, of uint8, uint16, int32 or float32.
         """
+        claim = self.claim(planes)
+        claim.fill()
+        return claim.ref
+
+    def claim(self, planes: Mapping[str, NDArray[Any]]) -> Claim:
+        """As `write`, but the arrays are only copied when the claim is told to.
+
+        A reader that is told of the slot before waits for it, see `RingReader.copy`.
+        """
         form = tuple((name, array.shape, array.dtype) for name, array in planes.items())
         placed, needed = self._place(form)
         layout = self._fit(needed)
@@ -125,10 +153,7 @@ class FrameRing:
             targets = self._targets[slot, form] = self._look(layout, slot, placed)
         generation = int(self._generations[slot]) + 2
         self._generations[slot] = generation - 1
-        for target, array in zip(targets, planes.values(), strict=True):
-            np.copyto(target, array)
-        self._generations[slot] = generation
-        return SlotRef(
+        ref = SlotRef(
             ring=self._segments[-1].name,
             size=layout.size,
             depth=layout.depth,
@@ -136,6 +161,8 @@ class FrameRing:
             generation=generation,
             planes=placed,
         )
+        copies = tuple(zip(targets, planes.values(), strict=True))
+        return Claim(ref, self._generations, copies)
 
     def close(self) -> None:
         """Unlink all segments. Safe to call twice."""
@@ -205,7 +232,7 @@ class _Mapped:
 class RingReader:
     """The reading end. Attaches to rings as descriptors name them; holds the last few.
 
-    Nothing here blocks. One thread uses one reader.
+    Nothing here blocks, unless it is told how long it may. One thread uses one reader.
     """
 
     def __init__(self) -> None:
@@ -245,8 +272,15 @@ class RingReader:
             mapped.seen[key] = arrays
         return dict(arrays)
 
-    def copy(self, ref: SlotRef) -> dict[str, NDArray[Any]]:
-        """Copy the slot's arrays out and prove that they are whole; raises as ``view`` does."""
+    def copy(self, ref: SlotRef, wait_s: float = 0.0) -> dict[str, NDArray[Any]]:
+        """Copy the slot's arrays out and prove that they are whole; raises as ``view`` does.
+
+        A slot that is promised and still being filled is waited for, ``wait_s`` seconds at most.
+        """
+        deadline = time.monotonic() + wait_s
+        generations = self._open(ref).generations
+        while generations[ref.slot] == ref.generation - 1 and time.monotonic() < deadline:
+            time.sleep(FILLING_S)
         arrays = {name: array.copy() for name, array in self.view(ref).items()}
         self.check(ref)
         return arrays

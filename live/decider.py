@@ -23,7 +23,7 @@ from live.actions.carrier import EVERY_FRAME, NOTHING_TO_DO, Carrier, Equipment
 from live.experiment.settings import RuleSettings
 from live.ledger import LatencyAlarm, Ledger
 from live.plan.plan import Plan
-from live.processes.messages import Result, objects_from_bytes
+from live.processes.messages import FILLED_S, Result, objects_from_bytes
 from live.recording.journal import Journal
 from live.recording.journal_schema import DecisionRow
 from live.recording.recorder import Recorder
@@ -268,7 +268,7 @@ class Decider:
         labels = denoised = None
         if result.ref is not None:
             try:
-                planes = self._rings.copy(result.ref)
+                planes = self._rings.copy(result.ref, FILLED_S)
                 labels, denoised = planes.get("labels"), planes.get("denoised")
             except StaleSlot:
                 self.seen.drops["result_stale"] += 1

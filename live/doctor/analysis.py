@@ -68,6 +68,7 @@ def time_pipeline(
             if received is None:
                 raise WireError("a frame did not arrive")
             result = analyst.answer(received, receiver)
+            analyst.complete()
             took_ms = watch.lap()
             check_ms = _told(result).stage_ms.get("trust", 0.0)
             if first is None:

@@ -22,6 +22,7 @@ import numpy as np
 import zmq
 
 from drivers import FrameMeta, FrameReceiver, FrameRing, ScopeError, px_to_um
+from drivers.ring import Claim
 from drivers.wire import Received
 from live.processes.children import DEVICE_LOST
 from live.processes.control import Control, RigGone
@@ -46,6 +47,7 @@ from models import (
     PipelineSettings,
     load_pipeline,
 )
+from models.engines.buffers import ResultBuffers
 from models.engines.faults import fault_name
 from models.errors import EngineDeviceLost, EngineError
 
@@ -86,14 +88,21 @@ class Analyst:
         self.lost = False
         """True once only a new process can go on."""
         self._send_denoised = send_denoised
+        self._copies = ResultBuffers()
+        self._claim: Claim | None = None
         self._last_state = 0.0
 
     def answer(self, frame: Received, receiver: FrameReceiver) -> Result | None:
-        """Analyse one frame; None when it was overwritten while we looked at it."""
+        """Analyse one frame; None when it was overwritten while we looked at it.
+
+        The label image is promised; `complete` keeps that, once the answer is on its way.
+        """
+        self.complete()
         meta = frame.meta
         context = context_of(meta, frame.pixels.shape)
         # A copy proves that what was analysed is whole: tracker state cannot be taken back later.
-        pixels = np.array(frame.pixels)
+        pixels = self._copies.take(frame.pixels.shape, frame.pixels.dtype)
+        np.copyto(pixels, frame.pixels)
         if not receiver.check(frame):
             return None
         start_ns = time.monotonic_ns()
@@ -107,13 +116,14 @@ class Analyst:
         planes = {"labels": found.labels}
         if self._send_denoised and found.denoised is not None:
             planes["denoised"] = np.ascontiguousarray(found.denoised)
+        self._claim = self._ring.claim(planes)
         state = b""
         if end_ns / 1e9 - self._last_state >= STATE_EVERY_S:
             self._last_state = end_ns / 1e9
             state = self._pipeline.export_state()
         return Result(
             meta=meta,
-            ref=self._ring.write(planes),
+            ref=self._claim.ref,
             objects=objects_to_bytes(found.objects),
             stage_ms=found.stage_ms,
             classes=found.classes,
@@ -126,6 +136,15 @@ class Analyst:
             end_ns=end_ns,
             state=state,
         )
+
+    def complete(self) -> None:
+        """Put the label image of the last answer where it was promised.
+
+        It is large, and no decision waits for it.
+        """
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.fill()
 
     def swap(self, wanted: SwapDenoiser) -> DenoiserSwapped:
         """Denoise with other weights from the next frame on, or say why not.
@@ -188,51 +207,68 @@ def serve(control: Control, context: zmq.Context[zmq.Socket[bytes]]) -> int:
         image = (message.height, message.width), message.dtype
         watch = EngineWatch(pipeline, image, control.send)
         analyst = Analyst(pipeline, ring, watch, send_denoised=message.send_denoised)
-        return _answer_all(control, receiver, analyst, newest=message.policy == "newest")
+        return _Answering(control, receiver, analyst, newest=message.policy == "newest").run()
 
 
-def _answer_all(
-    control: Control, receiver: FrameReceiver, analyst: Analyst, *, newest: bool
-) -> int:
-    poller = zmq.Poller()
-    poller.register(control.socket, zmq.POLLIN)
-    poller.register(receiver.socket, zmq.POLLIN)
-    unsent: Counter[str] = Counter()
-    answered: deque[float] = deque(maxlen=32)
-    swapped: DenoiserSwapped | None = None
-    while True:
-        ready = dict(poller.poll(100))
-        word: Message | None = control.receive(0.0)
-        ending = isinstance(word, Stop)
-        drops = dict(receiver.drops + unsent)
-        # The last counts go out whatever the clock says, so that the report has them all.
-        control.beat(drops, _rate_hz(answered), interval_s=0.0 if ending else BEAT_EVERY_S)
-        if ending:
-            return 0
-        if isinstance(word, SwapDenoiser):
-            swapped = analyst.swap(word)
-            if swapped.failed and control.send(swapped):
-                swapped = None
-        if receiver.socket not in ready:
-            continue
-        frame = receiver.newest(0.0) if newest else receiver.next(0.0)
-        if frame is None:
-            continue
-        result = analyst.answer(frame, receiver)
+class _Answering:
+    """The loop of the process: a frame first, for a decision waits for it, then what is said."""
+
+    def __init__(
+        self, control: Control, receiver: FrameReceiver, analyst: Analyst, *, newest: bool
+    ) -> None:
+        self._control = control
+        self._receiver = receiver
+        self._analyst = analyst
+        self._next = receiver.newest if newest else receiver.next
+        self._unsent: Counter[str] = Counter()
+        self._answered: deque[float] = deque(maxlen=32)
+        self._swapped: DenoiserSwapped | None = None
+
+    def run(self) -> int:
+        """Until told to stop, or only a new process can go on; the exit code."""
+        poller = zmq.Poller()
+        poller.register(self._control.socket, zmq.POLLIN)
+        poller.register(self._receiver.socket, zmq.POLLIN)
+        while True:
+            poller.poll(100)
+            self._answer()
+            if self._analyst.lost:
+                return DEVICE_LOST
+            if self._obey():
+                return 0
+
+    def _answer(self) -> None:
+        frame = self._next(0.0)
+        result = None if frame is None else self._analyst.answer(frame, self._receiver)
         if result is None:
-            continue
-        answered.append(time.monotonic())
-        if not control.send(result):
-            unsent["result_queue"] += 1
-        if analyst.lost:
-            return DEVICE_LOST
-        if swapped is not None and result.denoise is not None:
-            seen = swapped
-            if not swapped.failed:
-                now = result.denoise.model
-                seen = msgspec.structs.replace(swapped, model=now, first_seq=result.meta.seq)
-            # asked again with the next frame where the rig is too busy to take it
-            swapped = None if control.send(seen) else swapped
+            return
+        if not self._control.send(result):
+            self._unsent["result_queue"] += 1
+        self._analyst.complete()
+        self._answered.append(time.monotonic())
+        if self._swapped is not None and result.denoise is not None:
+            self._tell_swapped(self._swapped, result.denoise.model, result.meta.seq)
+
+    def _tell_swapped(self, swapped: DenoiserSwapped, model: str, first_seq: int) -> None:
+        if not swapped.failed:
+            swapped = msgspec.structs.replace(swapped, model=model, first_seq=first_seq)
+        # asked again with the next frame where the rig is too busy to take it
+        if self._control.send(swapped):
+            self._swapped = None
+
+    def _obey(self) -> bool:
+        """Do what the rig says, if it says something; whether that is to stop."""
+        word: Message | None = self._control.receive(0.0)
+        ending = isinstance(word, Stop)
+        drops = dict(self._receiver.drops + self._unsent)
+        # The last counts go out whatever the clock says, so that the report has them all.
+        interval_s = 0.0 if ending else BEAT_EVERY_S
+        self._control.beat(drops, _rate_hz(self._answered), interval_s)
+        if isinstance(word, SwapDenoiser):
+            swapped = self._analyst.swap(word)
+            told = bool(swapped.failed) and self._control.send(swapped)
+            self._swapped = None if told else swapped
+        return ending
 
 
 def _rate_hz(times: deque[float]) -> float:

@@ -28,6 +28,7 @@ from live.display.app import run_window
 from live.display.errors import DisplayError
 from live.processes.control import Control, RigGone
 from live.processes.messages import (
+    FILLED_S,
     ConfigureDisplay,
     Fault,
     Ready,
@@ -88,7 +89,7 @@ class WireFeed:
         if result is None or result.ref is None:
             return None
         try:
-            planes = self._rings.copy(result.ref)
+            planes = self._rings.copy(result.ref, FILLED_S)
             objects = objects_from_bytes(result.objects)
         except WireError:
             self._passed_over += 1

@@ -59,7 +59,10 @@ class Doubts:
 
     def take(self, objects: NDArray[np.void]) -> None:
         """Remember what this frame says; a frame that was not checked says nothing."""
-        checked = objects[(objects["uncertainty"] >= 0) & (objects["track_id"] > 0)]
+        asked = objects["uncertainty"] >= 0
+        if not asked.any():
+            return  # as most frames: nine in ten are not checked
+        checked = objects[asked & (objects["track_id"] > 0)]
         for track, value in zip(
             checked["track_id"].tolist(), checked["uncertainty"].tolist(), strict=True
         ):

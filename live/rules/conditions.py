@@ -71,6 +71,7 @@ class Conditions:
                 self._rois.append(one.settings.roi)
         self._table = Table(self._rois)
         self._wanted: frozenset[str] = frozenset()
+        self._follows = True
         if self._rules:
             self._compile()  # not only with the first frame, which would be judged late
 
@@ -87,7 +88,9 @@ class Conditions:
         if self._engine is None or tuple(classes) != (self._classes or ()):
             self._classes = tuple(classes)
             self._compile()
-        values, places, fresh = self._table.take(objects, meta, shape, self._wanted)
+        values, places, fresh = self._table.take(
+            objects, meta, shape, self._wanted, follow=self._follows
+        )
         answers = self._answers(len(objects), values)
         found = {}
         for name, rule in self._rules.items():
@@ -178,6 +181,7 @@ class Conditions:
             self._rois = regions
             self._table.set_rois(regions)
         self._wanted = needed(self._asked) | (_ALL if plugins else frozenset())
+        self._follows = plugins or any(r.settings.per != "frame" for r in self._rules.values())
         self._engine = Engine(self._asked, self._classes or ())
 
     def _ask(self, name: str, settings: RuleSettings, text: str, region: int) -> int:

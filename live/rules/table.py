@@ -27,6 +27,7 @@ MOST_RATE_ENTRIES = 10_000
 
 _HISTORY = ("area_change", "mean_change")
 _CHANGE_DENOISED = "mean_denoised_change"
+_OF_TRACKS = frozenset((*_HISTORY, _CHANGE_DENOISED))
 _FRAME_HISTORY = ("n_change", "contrast_change")
 
 
@@ -78,6 +79,8 @@ class Table:
         meta: FrameMeta,
         shape: tuple[int, int],
         wanted: frozenset[str],
+        *,
+        follow: bool = True,
     ) -> tuple[dict[str, Any], NDArray[np.int64], NDArray[np.int64]]:
         """Work the columns of a frame out.
 
@@ -89,6 +92,8 @@ class Table:
             How the frame was taken, and its (y, x).
         wanted
             Names of columns; ``class`` comes as the number of the class.
+        follow
+            Someone asks for ``places``; else they are only worked out where a column needs them.
 
         Returns
         -------
@@ -99,13 +104,14 @@ class Table:
         fresh
             Places that are of new tracks.
         """
-        ids = objects["track_id"].astype(np.int64)
-        followed_rows = np.flatnonzero(ids > 0)
-        places = np.full(len(objects), -1, np.int64)
-        places[followed_rows], fresh = self.tracks.take(ids[followed_rows])
-        for history in self._ways.values():
-            history.forget(fresh)
-        self._inside[:, fresh] = 0
+        places, fresh = np.full(len(objects), -1, np.int64), np.zeros(0, np.int64)
+        if follow or self._rois or wanted & _OF_TRACKS:
+            ids = objects["track_id"].astype(np.int64)
+            followed_rows = np.flatnonzero(ids > 0)
+            places[followed_rows], fresh = self.tracks.take(ids[followed_rows])
+            for history in self._ways.values():
+                history.forget(fresh)
+            self._inside[:, fresh] = 0
         values = self._of_frame(objects, meta, shape, wanted)
         for name in wanted:
             column = OBJECT_COLUMNS.get(name)
@@ -170,17 +176,15 @@ class Table:
         at_s = meta.recorded_s if meta.recorded_s >= 0 else meta.captured_ns / 1e9
         if self._start_s is None:
             self._start_s = at_s
-        mothers = np.unique(objects["parent_id"][objects["divided"]])
-        if len(mothers):
-            self._divisions.append((at_s, len(mothers)))
+        divided = objects["divided"]
+        if divided.any():
+            self._divisions.append((at_s, len(np.unique(objects["parent_id"][divided]))))
         while self._divisions and self._divisions[0][0] < at_s - RATE_WINDOW_S:
             self._divisions.popleft()
         span_s = min(RATE_WINDOW_S, max(at_s - self._start_s, 1.0))
         contrast = _contrast(objects) if {"contrast", "contrast_change"} & wanted else np.nan
         values: dict[str, Any] = {
             "n": len(objects),
-            "n_left": self._left(objects, meta, shape),
-            "confluence": float(objects["area_px"].sum(dtype=float)) / max(1, shape[0] * shape[1]),
             "contrast": contrast,
             "rate_divisions": 60.0 * sum(count for _, count in self._divisions) / span_s,
             "t_s": at_s - self._start_s,
@@ -193,6 +197,11 @@ class Table:
             "exposure_ms": meta.exposure_ms,
             "in_burst": meta.decision >= 0,
         }
+        if "n_left" in wanted:
+            values["n_left"] = self._left(objects, meta, shape)
+        if "confluence" in wanted:
+            covered = float(objects["area_px"].sum(dtype=float))
+            values["confluence"] = covered / max(1, shape[0] * shape[1])
         if any(name in wanted for name in _FRAME_HISTORY):
             count, sharp = self._place(meta)
             # In a burst the stage looks elsewhere, so its frames are not what is usual here.

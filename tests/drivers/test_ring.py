@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -69,6 +70,20 @@ def test_an_overwritten_slot_is_stale_and_never_shown(ring, reader):
         reader.check(ref)
     with pytest.raises(StaleSlot):
         reader.view(ref)
+
+
+def test_a_promised_slot_is_waited_for_and_shown_when_it_is_whole(ring, reader):
+    before = ring.write({"raw": image(value=1)})
+    claim = ring.claim({"raw": image(value=2)})
+    for wait_s in (0.0, 0.02):
+        with pytest.raises(StaleSlot):
+            reader.copy(claim.ref, wait_s)
+    later = threading.Timer(0.05, claim.fill)
+    later.start()
+    found = reader.copy(claim.ref, 10.0)
+    later.join()
+    assert (found["raw"] == 2).all()
+    assert (reader.copy(before)["raw"] == 1).all()
 
 
 def test_readers_cannot_write(ring, reader):
