@@ -15,15 +15,12 @@ from rich.markdown import Markdown
 from models.errors import ModelError, PipelineError
 from models.training.calibrate import calibrate, describe, foreign_pairs
 from models.training.cards import TEXTS
+from models.training.checkpoint import load_checkpoint, load_net
 from models.training.evaluate import PartScore, evaluate, table, write_card
-from models.training.export import export_onnx, load_net
+from models.training.export import export_onnx
 from models.training.net import STRIDE, count_weights
 from models.training.tasks import TASKS, task_named
-from models.training.train_segment import (
-    TrainSegmentSettings,
-    load_checkpoint,
-    train,
-)
+from models.training.train_segment import TrainSegmentSettings, train
 
 
 def _parser() -> argparse.ArgumentParser:

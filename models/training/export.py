@@ -13,17 +13,8 @@ from models.training.graph import CountsToLabels
 from models.training.lean import LeanNet
 from models.training.net import HEADS, STRIDE, SegmentNet
 from models.training.onnxfile import write_onnx
-from models.training.train_segment import load_checkpoint
 
 INPUTS = ("image", "limits", "centre")
-
-
-def load_net(checkpoint: Path) -> SegmentNet:
-    """Averaged network of a checkpoint, in evaluation mode."""
-    state = load_checkpoint(checkpoint)
-    net = SegmentNet(int(state["base"]))
-    net.load_state_dict(state["average"])
-    return net.eval()
 
 
 def export_onnx(net: SegmentNet, path: Path, how: Grouping | None = None) -> Path:

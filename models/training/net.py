@@ -9,6 +9,7 @@ where are the centres, and from each pixel how far it is to its own centre.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -19,6 +20,9 @@ STRIDE = 16
 
 OFFSET_UNIT_PX = 16.0
 """Offsets leave the head in this unit, so that they are of the order of one."""
+
+WIDTHS = (16, 32, 96, 192)
+"""Channels of the four levels. Engines count in blocks of 16, and the first level costs most."""
 
 HEADS = ("foreground", "centre", "offset_y", "offset_x", "contact")
 """Channels of the output, in order."""
@@ -45,8 +49,8 @@ class SegmentNet(nn.Module):
 
     Parameters
     ----------
-    base
-        Channels of the first level; each of the four levels has twice those of the one above.
+    widths
+        Channels of the four levels, from the finest.
     inputs
         Channels of the normalised image.
 
@@ -57,16 +61,15 @@ class SegmentNet(nn.Module):
     pixel to the centre of its object.
     """
 
-    def __init__(self, base: int = 20, inputs: int = 2) -> None:
+    def __init__(self, widths: Sequence[int] = WIDTHS, inputs: int = 2) -> None:
         super().__init__()
-        self.base, self.inputs = base, inputs
-        widths = [base, base * 2, base * 4, base * 8]
+        self.widths, self.inputs = tuple(widths), inputs
         self.down = nn.ModuleList(
             _Block(a, b) for a, b in zip([4 * inputs, *widths[:-1]], widths, strict=True)
         )
         self.lift = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.up = nn.ModuleList(_Block(a, a) for a in widths[:-1])
-        self.head = nn.Conv2d(base, 4 * len(HEADS), 1)
+        self.head = nn.Conv2d(widths[0], 4 * len(HEADS), 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the network."""
@@ -80,6 +83,17 @@ class SegmentNet(nn.Module):
             lifted = nnf.interpolate(self.lift[level](x), scale_factor=2.0, mode="nearest")
             x = self.up[level](lifted + skips[level])
         return nnf.pixel_shuffle(self.head(x), 2)
+
+
+def widths_of(weights: Mapping[str, Tensor], prefix: str = "") -> tuple[int, ...]:
+    """Channels of the levels, read from the weights of a `SegmentNet`.
+
+    Raises
+    ------
+    KeyError
+        When they are of something else.
+    """
+    return tuple(weights[f"{prefix}down.{k}.first.weight"].shape[0] for k in range(len(WIDTHS)))
 
 
 def count_weights(net: nn.Module) -> int:

@@ -23,7 +23,7 @@ from models.training.denoise_net import DenoiseNet
 from models.training.gather import Grouping, HeadsToLabels
 from models.training.graph import CountsToLabels
 from models.training.lean import LeanNet
-from models.training.net import SegmentNet
+from models.training.net import SegmentNet, widths_of
 
 Shape = tuple[int | None, ...]
 
@@ -92,11 +92,11 @@ def _module(
 
 
 def _segmenter(path: Path, graph: Any, weights: dict[str, Tensor]) -> CountsToLabels:
-    first = weights.get("net.net.up.0.first.weight")
-    head = weights.get("net.head.weight")
-    if first is None or head is None:
-        raise _foreign(path, "it has no net.head.weight")
-    lean = LeanNet(SegmentNet(first.shape[0]), head.shape[1])
+    try:
+        widths, head = widths_of(weights, "net.net."), weights["net.head.weight"]
+    except KeyError as missing:
+        raise _foreign(path, f"it has no {missing.args[0]}") from None
+    lean = LeanNet(SegmentNet(widths), head.shape[1])
     for block in lean.modules():
         for name in ("first", "second"):
             norm = getattr(block, f"{name}_norm", None)

@@ -21,12 +21,12 @@ from torch.nn import functional as nnf
 
 from models.catalog import WEIGHTS
 from models.errors import ModelError
+from models.training.checkpoint import load_checkpoint
 from models.training.class_augment import ClassSampler, plain
 from models.training.classnet import ClassNet, net_from_onnx
 from models.training.curve import save_curve
 from models.training.examples import Examples
 from models.training.net import count_weights
-from models.training.train_segment import load_checkpoint
 
 START = WEIGHTS / "phases.onnx"
 """Shipped network that training starts from."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -19,11 +19,13 @@ from torch import Tensor
 
 from models.errors import ModelError
 from models.training.augment import Augment, make_crop
+from models.training.checkpoint import load_checkpoint, load_net
 from models.training.curve import save_curve
 from models.training.data import Pair
 from models.training.loss import segment_loss
 from models.training.net import SegmentNet, count_weights
 from models.training.tasks import task_named
+from models.training.teacher import taught
 from models.training.views import two_views
 
 CHECKPOINT_S = 60.0
@@ -51,6 +53,8 @@ class TrainSegmentSettings(BaseModel):
     low_precision: bool = False
     """bfloat16 inside the convolutions while training; the weights stay float32."""
     seed: int = 1
+    teacher: Path | None = None
+    """Checkpoint of a trained network whose answers soften the labels; see `teacher`."""
 
 
 class Sampler:
@@ -88,7 +92,7 @@ class Averaged:
     """Exponential moving average of a network, which scores better than its last step."""
 
     def __init__(self, net: SegmentNet, decay: float = 0.998) -> None:
-        self.net = SegmentNet(net.base, net.inputs)
+        self.net = SegmentNet(net.widths, net.inputs)
         self.net.load_state_dict(net.state_dict())
         self.net.eval().requires_grad_(False)
         self._decay, self._steps = decay, 0
@@ -112,21 +116,13 @@ def held_out_loss(net: SegmentNet, batches: list[tuple[Tensor, Tensor, Tensor]])
         return float(np.mean([float(segment_loss(net(x), y, v)) for x, y, v in batches]))
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; only tensors and plain values are accepted."""
-    if not path.is_file():
-        raise ModelError(f"no checkpoint at {path}; train first, or give the folder of a training")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
-
-
 def train(settings: TrainSegmentSettings) -> Path:
     """Train, or continue, and return the path of the checkpoint.
 
     Raises
     ------
     ModelError
-        When data are missing, or the device asked for is not there.
+        When data or the teacher are missing, or the device asked for is not there.
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ModelError("device is cuda and no CUDA device was found; set device to cpu")
@@ -147,6 +143,9 @@ def train(settings: TrainSegmentSettings) -> Path:
         average._steps = int(state["step"])
         optimiser.load_state_dict(state["optimiser"])
         spent_s, step, history = state["spent_s"], state["step"], state["history"]
+    teacher = None if settings.teacher is None else load_net(settings.teacher)
+    if teacher is not None:
+        teacher = teacher.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     net = net.to(settings.device)
     # channels last is twice as fast on a CPU
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -167,7 +166,7 @@ def train(settings: TrainSegmentSettings) -> Path:
         state = {
             "net": net.state_dict(), "average": average.net.state_dict(), "step": step,
             "optimiser": optimiser.state_dict(), "spent_s": spent_s, "history": history,
-            "base": net.base, "task": task.name, "diameter_px": how.diameter_px,
+            "task": task.name, "diameter_px": how.diameter_px,
         }  # fmt: skip
         fresh = path.with_suffix(".part")
         torch.save(state, fresh)
@@ -188,6 +187,7 @@ def train(settings: TrainSegmentSettings) -> Path:
             net.train()
             with torch.autocast(settings.device, torch.bfloat16, enabled=settings.low_precision):
                 raw = net(x)
+                y = y if teacher is None else taught(teacher, x, y)
             loss = segment_loss(raw.float(), y, valid)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward([loss])

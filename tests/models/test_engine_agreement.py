@@ -97,7 +97,7 @@ def test_layout_for_export_changes_rounding_alone() -> None:
     from models.training.net import SegmentNet
 
     torch.manual_seed(3)
-    net = SegmentNet(8).eval()
+    net = SegmentNet((8, 16, 32, 64)).eval()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.normal_(module.weight, 1.0, 0.2)

@@ -15,16 +15,13 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed (extra `tr
 from models.engines import engines_installed, open_engine  # noqa: E402
 from models.errors import ModelError  # noqa: E402
 from models.training.augment import Augment, make_crop  # noqa: E402
+from models.training.checkpoint import load_checkpoint  # noqa: E402
 from models.training.data import make_pair  # noqa: E402
 from models.training.gather import Grouping, gather  # noqa: E402
 from models.training.graph import CountsToLabels  # noqa: E402
 from models.training.net import HEADS, OFFSET_UNIT_PX, SegmentNet, count_weights  # noqa: E402
 from models.training.targets import targets_from_labels  # noqa: E402
-from models.training.train_segment import (  # noqa: E402
-    TrainSegmentSettings,
-    load_checkpoint,
-    train,
-)
+from models.training.train_segment import TrainSegmentSettings, train  # noqa: E402
 from models.training.views import normalise, two_views  # noqa: E402
 
 DISCS = ((20, 24, 9), (20, 44, 10), (60, 30, 12), (70, 70, 6), (75, 106, 14), (40, 100, 8))
@@ -142,7 +139,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[SegmentNet, Path
     from models.training.export import export_onnx
 
     torch.manual_seed(2)
-    net = SegmentNet(base=4).eval()
+    net = SegmentNet((4, 8, 16, 32)).eval()
     path = tmp_path_factory.mktemp("onnx") / "random.onnx"
     return net, export_onnx(net, path, Grouping(centre=0.0))
 
