@@ -42,7 +42,7 @@ from benchmarks.gpu_runners import (  # noqa: E402
     at_work,
     scene,
 )
-from models.engines.flavours import FLAVOURS  # noqa: E402
+from models.engines.trt.flavours import FLAVOURS  # noqa: E402
 
 WEIGHTS = ROOT / "models" / "weights"
 SEGMENT, DENOISE = "nuclei", "denoise"
@@ -96,7 +96,7 @@ def machine(bench: Bench) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             found[name] = None
     if bench.asked.device == "cuda":
-        from models.engines.cuda import open_cuda
+        from models.engines.trt.cuda import open_cuda
 
         found["gpu"] = str(open_cuda().info)
     return found

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu_runners import Feeds, OnnxRuntimeRunner, Runner
-from models.engines.flavours import FLAVOURS, Flavour
+from models.engines.trt.flavours import FLAVOURS, Flavour
 
 
 def merged(denoise: bytes, segment: bytes) -> bytes:
@@ -49,7 +49,7 @@ class ChainedRunner:
     """Both networks as one TensorRT engine; the state of the denoiser stays on the GPU."""
 
     def __init__(self, gpu: Any, plan: Any) -> None:
-        from models.engines.hotpath import HotPath
+        from models.engines.trt.hotpath import HotPath
 
         self._hot = HotPath(gpu, plan, {"state": "state_out"})
         self._wanted = ("denoised", "seg_labels")
@@ -211,7 +211,7 @@ def checked(path: Path, weights: Path, frame: Feeds) -> dict[str, Any]:
     built = {}
     for flavour in FLAVOURS:
         if flavour.installed and flavour.builds_without_gpu:
-            from models.engines.build import build_engine
+            from models.engines.trt.build import build_engine
 
             size = frame["image"].shape[-1]
             made = build_engine(path, flavour=flavour.name, shapes=f"{size}x{size}")
@@ -223,9 +223,9 @@ def chained(
     content: bytes, flavour: Flavour, size: int, timed: Callable[[Runner], dict[str, float]]
 ) -> dict[str, Any]:
     """Both as an engine on the GPU, timed."""
-    from models.engines.build import build_engine
-    from models.engines.cuda import open_cuda
-    from models.engines.plan import load_plan
+    from models.engines.trt.build import build_engine
+    from models.engines.trt.cuda import open_cuda
+    from models.engines.trt.plan import load_plan
 
     gpu = open_cuda()
     targets = (gpu.info.capability,) if flavour.builds_without_gpu else ()

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from models.engines.device import Gpu
-from models.engines.flavours import Flavour
+from models.engines.trt.device import Gpu
+from models.engines.trt.flavours import Flavour
 
 
 def counted(path: Path, size: int) -> dict[str, float]:
@@ -54,7 +54,7 @@ def peaks_of(device: str) -> dict[str, float]:
     """Copies, and products of large matrices where torch is there."""
     found: dict[str, float] = {}
     if device == "cuda":
-        from models.engines.cuda import open_cuda
+        from models.engines.trt.cuda import open_cuda
 
         found |= copies(open_cuda(), 256 << 20)
     try:
@@ -94,8 +94,8 @@ def bounds_of(
 
 def built(flavour: Flavour, path: Path, precision: str, load: bool) -> dict[str, Any]:
     """Build an engine of a file, and load it where there is a GPU, whatever our table says."""
-    from models.engines.build import build_engine
-    from models.engines.plan import load_plan
+    from models.engines.trt.build import build_engine
+    from models.engines.trt.plan import load_plan
 
     start = time.perf_counter()
     made = build_engine(path, flavour=flavour.name)

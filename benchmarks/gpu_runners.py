@@ -136,10 +136,10 @@ def at_work(
     elif engine.startswith("torch"):
         yield TorchRunner(shipped, device, precision == "fp16", engine == "torch compile")
     else:
-        from models.engines.cache import EngineCache
-        from models.engines.flavours import flavour_named
-        from models.engines.sizes import Sizes
-        from models.engines.tensorrt import TensorRtEngine
+        from models.engines.trt.cache import EngineCache
+        from models.engines.trt.engine import TensorRtEngine
+        from models.engines.trt.flavours import flavour_named
+        from models.engines.trt.sizes import Sizes
 
         flavour, cache = flavour_named(engine), EngineCache(folder / "cache")
         sizes = Sizes.only(size, size)

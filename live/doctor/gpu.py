@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.engines.flavours import FLAVOURS, Flavour, flavour_for, flavour_named
+from models.engines.trt.flavours import FLAVOURS, Flavour, flavour_for, flavour_named
 
 TIMEOUT_S = 10.0
 LEAST_DRIVER = 580

@@ -8,7 +8,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,6 +19,8 @@ from models.building.quantise import LEAVE, quantised
 from models.building.region import need_onnx
 from models.catalog import ModelCard
 from models.engines.opening import engines_installed
+from models.engines.trt.flavours import flavour_named
+from models.engines.trt.suited import TURING
 from models.errors import ModelError
 
 BuildEngine = Literal["tensorrt-rtx", "tensorrt", "openvino", "onnxruntime"]
@@ -71,11 +72,9 @@ def check_build(card: ModelCard, engine: BuildEngine, precision: BuildPrecision)
         )
     use = f"engine: {engine}, model: {card.name}"
     if engine in GPU:
-        module = engine.replace("-", "_")
-        if find_spec(module) is None:
-            from models.engines.flavours import flavour_named
-
-            raise ModelError(f"{engine} is not installed; {flavour_named(engine).install}")
+        flavour = flavour_named(engine)
+        if not flavour.installed:
+            raise ModelError(f"{engine} is not installed; {flavour.install}")
     elif precision == "fp32":
         raise ModelError(f"{engine} runs {card.name} in fp32 as it is; set {use} in the pipeline")
     elif precision == "bf16" and engine == "openvino":
@@ -115,7 +114,7 @@ def build_model(
     engine, precision
         What it is for.
     shapes
-        For TensorRT, image sizes as ``models.engines.sizes.Sizes.parse`` reads; empty for any.
+        For TensorRT, image sizes as ``models.engines.trt.sizes.Sizes.parse`` reads; empty for any.
     capabilities
         For TensorRT for RTX, compute capabilities of the GPUs, as ``8.6``; empty for all that have
         the precision.
@@ -212,7 +211,7 @@ def _with_engine(
     bundle: Bundle, content: bytes, engine: str, precision: str, shapes: str,
     capabilities: tuple[str, ...], tell: Progress,
 ) -> Bundle:  # fmt: skip
-    from models.engines.build import build_engine
+    from models.engines.trt.build import build_engine
 
     built = build_engine(
         content, flavour=engine, shapes=shapes or None, capabilities=capabilities,
@@ -228,9 +227,6 @@ def _with_engine(
 
 def _gpus(engine: str, precision: str) -> tuple[str, ...]:
     """Compute capabilities that have the precision; none for all that the flavour knows."""
-    from models.engines.flavours import flavour_named
-    from models.engines.suited import TURING
-
     flavour = flavour_named(engine)
     if precision != "bf16" or not flavour.builds_without_gpu:
         return ()

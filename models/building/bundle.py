@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from models.catalog import ModelCard, read_card
-from models.engines.tensorrt import write_ahead
+from models.engines.trt.engine import write_ahead
 from models.errors import ModelError
 
 if TYPE_CHECKING:
     from models.building.accuracy import Accuracy
-    from models.engines.build import Built
+    from models.engines.trt.build import Built
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from models.building.quantise import Inputs
 from models.catalog import ModelCard
 from models.engines import Engine
-from models.engines.base import Arrays, Shape
+from models.engines.base import Arrays
+from models.engines.wrapper import Wrapper
 from models.errors import ModelError
-from models.result import EngineInfo, ImageContext
+from models.result import ImageContext
 from models.settings import ClassifySettings, ThresholdSettings
 from models.tasks.classical import ThresholdSegmenter
 from models.tasks.classify import Classifier
@@ -157,7 +158,7 @@ def _crops_of(pixels: NDArray[Any]) -> Crops:
     return cut_crops(pixels, labels, objects, typical_of(objects))
 
 
-class _Listening:
+class _Listening(Wrapper):
     """An engine that writes down what it is given."""
 
     def __init__(self, engine: Engine, seen: list[Inputs]) -> None:
@@ -169,26 +170,16 @@ class _Listening:
     def __exit__(self, *exc: object) -> None:
         """The stage closes the engine beneath."""
 
-    @property
-    def info(self) -> EngineInfo:
-        return self._engine.info
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return self._engine.inputs
-
-    @property
-    def shapes(self) -> Mapping[str, Shape]:
-        return self._engine.shapes
+    def _inner(self) -> Engine:
+        return self._engine
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         size = sum(array.nbytes for array in inputs.values())
         if len(self._seen) < MOST_RUNS and self._bytes + size <= MOST_BYTES:
-            shapes = self._engine.shapes
             # what is left out is zeros, see `Engine.run`
             left_out = {
                 name: np.zeros([length or 1 for length in shape], np.float32)
-                for name, shape in shapes.items()
+                for name, shape in self.shapes.items()
                 if name not in inputs
             }
             self._seen.append({k: v.copy() for k, v in {**inputs, **left_out}.items()})

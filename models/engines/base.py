@@ -17,17 +17,8 @@ Arrays = dict[str, NDArray[Any]]
 Shape = tuple[int | None, ...]
 
 
-class Engine(Protocol):
-    """Runs one ONNX file. Hold it in a ``with`` block; one thread uses it.
-
-    Outside the block every call raises ``EngineError``. Leaving twice is safe.
-    """
-
-    def __enter__(self) -> Self:
-        """Load the file; raises ``EngineError`` when it would not run as asked."""
-
-    def __exit__(self, *exc: object) -> None:
-        """Let the network go."""
+class Described(Protocol):
+    """What an open engine tells of itself."""
 
     @property
     def info(self) -> EngineInfo:
@@ -40,6 +31,19 @@ class Engine(Protocol):
     @property
     def shapes(self) -> Mapping[str, Shape]:
         """Lengths of the axes of each input, None where an axis is free."""
+
+
+class Engine(Described, Protocol):
+    """Runs one ONNX file. Hold it in a ``with`` block; one thread uses it.
+
+    Outside the block every call raises ``EngineError``. Leaving twice is safe.
+    """
+
+    def __enter__(self) -> Self:
+        """Load the file; raises ``EngineError`` when it would not run as asked."""
+
+    def __exit__(self, *exc: object) -> None:
+        """Let the network go."""
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs by name for inputs by name; blocks until done.

@@ -13,10 +13,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engines.base import Arrays, Engine, Shape
+from models.engines.base import Arrays, Engine
 from models.engines.faults import typed
+from models.engines.wrapper import Wrapper
 from models.errors import EngineDeviceLost, EngineError, EngineShapeError, EngineValueError
-from models.result import EngineInfo
 
 WHOLE_VALUES = 1 << 20
 """Answers of up to so many values are looked at whole."""
@@ -43,7 +43,7 @@ DENOISES = (Answer("denoised", "f", "image"), Answer("state_out", "f", "image"))
 CLASSIFIES = (Answer("probability", "f", "windows", (0,)),)
 
 
-class GuardedEngine:
+class GuardedEngine(Wrapper):
     """Runs an engine and checks what it answers. Hold it in a ``with`` block; one thread uses it.
 
     Parameters
@@ -79,21 +79,6 @@ class GuardedEngine:
             if self._lost is None:
                 raise
 
-    @property
-    def info(self) -> EngineInfo:
-        """What really runs."""
-        return self._engine.info
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of what the network takes."""
-        return self._engine.inputs
-
-    @property
-    def shapes(self) -> Mapping[str, Shape]:
-        """Lengths of the axes of each input, None where free."""
-        return self._engine.shapes
-
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs by name.
 
@@ -119,6 +104,9 @@ class GuardedEngine:
             self._check(answer, inputs, found)
         self._turn += 1
         return found
+
+    def _inner(self) -> Engine:
+        return self._engine
 
     def _check(
         self, answer: Answer, inputs: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]]
@@ -146,7 +134,7 @@ class GuardedEngine:
             raise EngineValueError(f"{self._who()} gives {name} with values that are no numbers")
 
     def _who(self) -> str:
-        info = self._engine.info
+        info = self.info
         return f"{info.name} with {info.model}"
 
     def _raise(self, error: Exception, what: str) -> None:

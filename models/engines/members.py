@@ -10,11 +10,11 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from models.engines.base import Arrays, Engine, Shape, model_name, not_open
+from models.engines.base import Arrays, Engine, model_name, not_open
 from models.engines.opening import open_engine
 from models.engines.shared import Pending, SharedEngine
 from models.engines.threads import Threads, resolve_threads
-from models.result import EngineInfo
+from models.engines.wrapper import Wrapper
 from models.settings import ShareSettings
 
 Choice = tuple[str, str, Threads]
@@ -33,7 +33,7 @@ _held: dict[_Key, _Held] = {}
 _lock = threading.Lock()
 
 
-class Member:
+class Member(Wrapper):
     """An engine that other pipelines of this process may use too. Hold it in a ``with`` block.
 
     Made anew only where no other member has the same model (by what is in the file), engine,
@@ -89,42 +89,27 @@ class Member:
             del _held[self._key]
             shared.__exit__(*exc)
 
-    @property
-    def info(self) -> EngineInfo:
-        """What really runs, and that it is shared."""
-        return self._opened().info
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of what the network takes."""
-        return self._opened().inputs
-
-    @property
-    def shapes(self) -> Mapping[str, Shape]:
-        """Lengths of the axes of each input, None where an axis is free."""
-        return self._opened().shapes
-
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs by name for inputs by name; blocks until done."""
         return self.result(self.ask(inputs))
 
     def ask(self, inputs: Mapping[str, NDArray[Any]]) -> Pending:
         """Ask for a run and go on; the inputs must not change before `result`."""
-        return self._opened().ask(self._number, inputs)
+        return self.shared.ask(self._number, inputs)
 
     def result(self, pending: Pending) -> Arrays:
         """Outputs of what was asked for; blocks until done."""
-        return self._opened().result(pending)
+        return self.shared.result(pending)
 
     @property
     def shared(self) -> SharedEngine:
         """What all members have in common."""
-        return self._opened()
-
-    def _opened(self) -> SharedEngine:
         if self._shared is None:
             raise not_open("shared")
         return self._shared
+
+    def _inner(self) -> SharedEngine:
+        return self.shared
 
 
 def engine_for(

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.engines.base import Engine
-from models.engines.flavours import CLASSIC, flavour_named
 from models.engines.plugins import PREFIX, plugged_engine
 from models.engines.threads import Threads, resolve_threads
+from models.engines.trt.flavours import CLASSIC, flavour_named
 from models.errors import EngineError
 
 
@@ -25,8 +25,8 @@ class _Row(NamedTuple):
 
 
 ENGINES = (
-    _Row("tensorrt", "models.engines.tensorrt", "classic_engine", "tensorrt", gpu=True),
-    _Row("tensorrt-rtx", "models.engines.tensorrt", "rtx_engine", "tensorrt_rtx", gpu=True),
+    _Row("tensorrt", "models.engines.trt.engine", "classic_engine", "tensorrt", gpu=True),
+    _Row("tensorrt-rtx", "models.engines.trt.engine", "rtx_engine", "tensorrt_rtx", gpu=True),
     _Row("openvino", "models.engines.openvino", "OpenVinoEngine", "openvino"),
     _Row("onnxruntime", "models.engines.onnxruntime", "OnnxRuntimeEngine", "onnxruntime"),
     _Row("torch", "models.engines.torch", "TorchEngine", "torch"),
@@ -49,7 +49,7 @@ def _fits(row: _Row) -> bool:
     """Whether what an engine needs beside its package is there."""
     if not row.gpu:
         return True
-    from models.engines.cuda import capability_here
+    from models.engines.trt.cuda import capability_here
 
     capability = capability_here()
     return bool(capability) and flavour_named(row.name).accepts(capability)

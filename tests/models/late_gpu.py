@@ -1,9 +1,9 @@
 """A device that moves real memory, as late as CUDA would be allowed to.
 
-It stands in for `models.engines.cuda.CudaGpu` in the tests of what is built upon it: each copy and
-run is done only once somebody waits for it, and only if an event or its stream orders it so. A wait
-that is missing in the hot path therefore gives wrong pixels here, and memory that is not given back
-is counted. `OrtPlan` stands in for TensorRT: a run is ONNX Runtime on that memory.
+It stands in for `models.engines.trt.cuda.CudaGpu` in the tests of what is built upon it: each copy
+and run is done only once somebody waits for it, and only if an event or its stream orders it so. A
+wait that is missing in the hot path therefore gives wrong pixels here, and memory that is not given
+back is counted. `OrtPlan` stands in for TensorRT: a run is ONNX Runtime on that memory.
 
 What this cannot show: that CUDA and TensorRT take these calls, in these types, and are fast. For
 that there is ``benchmarks/gpu.py``, on a machine with a GPU.
@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from models.engines.build import Port
-from models.engines.device import GpuInfo, view
-from models.engines.plan import Bound, Shapes, dtype_of
-from models.engines.sizes import Range, Sizes
+from models.engines.trt.build import Port
+from models.engines.trt.device import GpuInfo, view
+from models.engines.trt.plan import Bound, Shapes, dtype_of
+from models.engines.trt.sizes import Range, Sizes
 from models.errors import EngineDeviceLost, EngineError, EngineOutOfMemory
 
 

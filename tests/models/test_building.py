@@ -207,7 +207,7 @@ def test_build_for_each_engine(
 @pytest.mark.parametrize("kind", ["fp16", "bf16"])
 def test_every_shipped_network_in_16_bits_is_taken_by_tensorrt(name: str, kind: str) -> None:
     need("tensorrt_rtx")
-    from models.engines.build import build_engine
+    from models.engines.trt.build import build_engine
 
     content = sixteen_bit(weights_path(name).read_bytes(), kind)  # type: ignore[arg-type]
     built = build_engine(content, flavour="tensorrt-rtx", capabilities=("8.6",))

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from models.engines.cuda import LOST, NO_MEMORY, CudaGpu, capability_here, done, driver_present
-from models.engines.device import GpuInfo
+from models.engines.trt.cuda import LOST, NO_MEMORY, CudaGpu, capability_here, done, driver_present
+from models.engines.trt.device import GpuInfo
 from models.errors import EngineDeviceLost, EngineError, EngineOutOfMemory
 
 runtime = pytest.importorskip("cuda.bindings.runtime", reason="needs the extra parfocal[gpu]")

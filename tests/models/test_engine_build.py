@@ -9,17 +9,17 @@ import onnxruntime as ort
 import pytest
 
 from models.catalog import weights_path
-from models.engines.build import Built, Layer, build_engine, precision_of
-from models.engines.flavours import CLASSIC, RTX, flavour_for, flavour_named, version_of
-from models.engines.plan import load_plan
 from models.engines.ranks import shorten_sorts
-from models.engines.sizes import Range, Sizes
+from models.engines.trt.build import Built, Layer, build_engine, precision_of
+from models.engines.trt.flavours import CLASSIC, RTX, flavour_for, flavour_named, version_of
+from models.engines.trt.plan import load_plan
+from models.engines.trt.sizes import Range, Sizes
 from models.errors import EngineError, EngineFileError
 
 pytest.importorskip("tensorrt_rtx", reason="needs the extra parfocal[gpu]")
 onnx = pytest.importorskip("onnx", reason="needs the extra parfocal[gpu]")
 
-from models.engines.suited import suited  # noqa: E402
+from models.engines.trt.suited import suited  # noqa: E402
 
 SEGMENTING = ("nuclei", "cells", "bacteria")
 SHIPPED = (*SEGMENTING, "denoise", "phases")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.engines.cache import (
+from models.engines.trt.cache import (
     JIT,
     EngineCache,
     EngineKey,

@@ -155,10 +155,14 @@ def test_members_load_a_network_once_and_the_last_one_closes_it() -> None:
     with Member(path, CPU, SHARE) as first:
         with Member(path, CPU, SHARE) as second:
             assert first.shared is second.shared
+            told = (first.shared.info, first.shared.inputs, first.shared.shapes)
+            assert (second.info, second.inputs, second.shapes) == told
         with Member(path, CPU, ShareSettings(most=2)) as other:
             assert other.shared is not first.shared
         with pytest.raises(EngineError, match="not open"):
             second.run(image())
+        with pytest.raises(EngineError, match="not open"):
+            _ = second.info
         assert first.run(image())["labels"].shape == (64, 64)
     assert first.__exit__() is None
     with Member(path, CPU, SHARE) as again:

@@ -57,7 +57,7 @@ def test_every_section_on_a_cpu(tmp_path: Path) -> None:
 def test_a_section_that_fails_does_not_take_the_others_along(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from models.engines.cuda import driver_present
+    from models.engines.trt.cuda import driver_present
 
     if driver_present():
         pytest.skip("this machine has a GPU's driver")

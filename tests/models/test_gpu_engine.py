@@ -18,13 +18,13 @@ from late_gpu import LateGpu, OrtPlan
 
 from models.catalog import weights_path
 from models.engines import Engine, open_engine
-from models.engines.build import Built, Layer
-from models.engines.cache import EngineCache, EngineKey
-from models.engines.flavours import RTX, Flavour
-from models.engines.hotpath import LANES, HotPath
-from models.engines.lending import MOST_OF_A_SIZE
-from models.engines.sizes import Sizes
-from models.engines.tensorrt import TensorRtEngine, write_ahead
+from models.engines.trt.build import Built, Layer
+from models.engines.trt.cache import EngineCache, EngineKey
+from models.engines.trt.engine import TensorRtEngine, write_ahead
+from models.engines.trt.flavours import RTX, Flavour
+from models.engines.trt.hotpath import LANES, HotPath
+from models.engines.trt.lending import MOST_OF_A_SIZE
+from models.engines.trt.sizes import Sizes
 from models.errors import (
     EngineDeviceLost,
     EngineError,
@@ -369,7 +369,7 @@ def test_a_disk_that_is_full_costs_only_the_next_start(
 
 def test_no_gpu_is_said_in_words() -> None:
     pytest.importorskip("tensorrt_rtx", reason="needs the extra parfocal[gpu]")
-    from models.engines.cuda import driver_present
+    from models.engines.trt.cuda import driver_present
 
     if driver_present():
         pytest.skip("this machine has a GPU's driver")
@@ -380,7 +380,7 @@ def test_no_gpu_is_said_in_words() -> None:
 def test_the_key_of_the_cache_is_what_the_engine_depends_on(rig: Rig) -> None:
     with rig.engine():
         pass
-    from models.engines.cache import key_of
+    from models.engines.trt.cache import key_of
 
     (path,) = rig.cache.folder.glob("*.engine")
     key = key_of(path)

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from models.engines.flavours import Flavour, flavour_named, import_flavour, listening
 from models.engines.ranks import MOST_PIXELS
-from models.engines.sizes import Sizes
-from models.engines.suited import suited
+from models.engines.trt.flavours import Flavour, flavour_named, import_flavour, listening
+from models.engines.trt.sizes import Sizes
+from models.engines.trt.suited import suited
 from models.errors import EngineError, EngineFileError
 
 Progress = Callable[[float, str], None]
@@ -48,7 +48,7 @@ class Layer(NamedTuple):
 class Built:
     """A serialised engine, and what is in it.
 
-    ``models.engines.tensorrt.write_ahead`` writes it beside an ONNX file, where it is found.
+    ``models.engines.trt.engine.write_ahead`` writes it beside an ONNX file, where it is found.
     """
 
     engine: bytes

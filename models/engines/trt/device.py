@@ -1,7 +1,7 @@
 """What the hot path asks of a GPU: memory, copies, streams, events and captured graphs.
 
-`models.engines.cuda` does all this with CUDA. Handles are whole numbers or what CUDA gave; nothing
-but the device that made one looks into it.
+`models.engines.trt.cuda` does all this with CUDA. Handles are whole numbers or what CUDA gave;
+nothing but the device that made one looks into it.
 """
 
 from __future__ import annotations

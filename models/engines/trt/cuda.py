@@ -10,7 +10,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from models.engines.device import GpuInfo, Handle
+from models.engines.trt.device import GpuInfo, Handle
 from models.errors import EngineDeviceLost, EngineError, EngineOutOfMemory
 
 INSTALL = 'pip install "parfocal[gpu]"'

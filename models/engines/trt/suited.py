@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models.engines.dense import dense_to_convolutions
 from models.engines.ranks import shorten_sorts
+from models.engines.trt.dense import dense_to_convolutions
 from models.errors import EngineError, EngineFileError
 
 TURING = "7.5"

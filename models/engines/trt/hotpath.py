@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.engines.base import Arrays
-from models.engines.device import Gpu, Handle, view
-from models.engines.lane import SLOTS, Lane, Slot
-from models.engines.lending import Lender
-from models.engines.plan import Plan, Shapes
+from models.engines.trt.device import Gpu, Handle, view
+from models.engines.trt.lane import SLOTS, Lane, Slot
+from models.engines.trt.lending import Lender
+from models.engines.trt.plan import Plan, Shapes
 from models.errors import EngineDeviceLost, EngineError, EngineOutOfMemory, EngineShapeError
 
 LANES = 4

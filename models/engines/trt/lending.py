@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engines.device import Gpu
+from models.engines.trt.device import Gpu
 from models.errors import EngineError, EngineOutOfMemory
 
 MOST_OF_A_SIZE = 8

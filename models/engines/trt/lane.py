@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engines.device import Gpu, Handle, view
-from models.engines.lending import Lender
-from models.engines.plan import Bound, Plan, Shapes, dtype_of
+from models.engines.trt.device import Gpu, Handle, view
+from models.engines.trt.lending import Lender
+from models.engines.trt.plan import Bound, Plan, Shapes, dtype_of
 from models.errors import EngineDeviceLost, EngineError, EngineOutOfMemory
 
 SLOTS = 2

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from models.engines.build import Port
-from models.engines.device import Handle
-from models.engines.flavours import Flavour, import_flavour, listening
-from models.engines.sizes import Range
+from models.engines.trt.build import Port
+from models.engines.trt.device import Handle
+from models.engines.trt.flavours import Flavour, import_flavour, listening
+from models.engines.trt.sizes import Range
 from models.errors import (
     EngineError,
     EngineFileError,

@@ -42,7 +42,7 @@ class EngineKey:
     model_sha256: str
     precision: str
     sizes: str
-    """Shapes that it takes, see ``models.engines.sizes``."""
+    """Shapes that it takes, see ``models.engines.trt.sizes``."""
     flavour: str
     flavour_version: str
     gpu: str

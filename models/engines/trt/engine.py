@@ -1,6 +1,6 @@
 """TensorRT on an NVIDIA GPU, in either flavour: one adapter, since they have one interface.
 
-An engine is built from the ONNX file once and kept, see ``models.engines.cache``. One that lies
+An engine is built from the ONNX file once and kept, see ``models.engines.trt.cache``. One that lies
 beside the file, as ``parfocal models build`` writes it, is taken first.
 """
 
@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.engines.base import Arrays, Shape, filled, model_name, not_open, refuse_precision
-from models.engines.build import Built, build_engine
-from models.engines.cache import (
+from models.engines.ranks import MOST_PIXELS
+from models.engines.trt.build import Built, build_engine
+from models.engines.trt.cache import (
     JIT,
     EngineCache,
     EngineKey,
@@ -27,13 +28,12 @@ from models.engines.cache import (
     read_kept,
     write_kept,
 )
-from models.engines.cuda import open_cuda
-from models.engines.device import Gpu
-from models.engines.flavours import CLASSIC, RTX, Flavour, flavour_for, version_of
-from models.engines.hotpath import HotPath, Ticket
-from models.engines.plan import Plan, dtype_of, load_plan
-from models.engines.ranks import MOST_PIXELS
-from models.engines.sizes import Sizes
+from models.engines.trt.cuda import open_cuda
+from models.engines.trt.device import Gpu
+from models.engines.trt.flavours import CLASSIC, RTX, Flavour, flavour_for, version_of
+from models.engines.trt.hotpath import HotPath, Ticket
+from models.engines.trt.plan import Plan, dtype_of, load_plan
+from models.engines.trt.sizes import Sizes
 from models.errors import (
     EngineError,
     EngineFileError,
