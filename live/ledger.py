@@ -66,7 +66,8 @@ class Ledger:
             raise ValueError(f"a ledger needs room for at least 1 frame, got {capacity}")
         self._lock = threading.Lock()
         self._seq: NDArray[np.int64] = np.full(capacity, -1, dtype=np.int64)
-        self._times_ns: NDArray[np.int64] = np.zeros((capacity, len(HOPS)), dtype=np.int64)
+        # written at once: pages that fill up with time look like a leak
+        self._times_ns: NDArray[np.int64] = np.full((capacity, len(HOPS)), 0, dtype=np.int64)
         self._late = 0
         self._last = -1
 

@@ -11,7 +11,7 @@ from drivers.frame import FrameMeta, Pixels
 from live.recording.zarrstore import ImageLayout
 
 # Results come a few frames after their frame; beyond this many they are too late to be saved.
-_REMEMBERED: Final = 10_000
+_REMEMBERED: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)

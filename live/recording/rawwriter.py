@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 import shutil
 import threading
 import time
@@ -13,7 +13,9 @@ from typing import Final
 from drivers.frame import Frame
 from live.recording.bytequeue import ByteQueue
 from live.recording.errors import JournalError, RecorderError, StoreError
+from live.recording.frametable import frame_table, put_into_image
 from live.recording.journal import Journal
+from live.recording.journal_reader import JournalReader
 from live.recording.rawindex import FramePlace, RawIndex
 from live.recording.runfolder import RunFolder
 from live.recording.zarrstore import ImageStore
@@ -33,7 +35,6 @@ class RawItem:
     frame: Frame
     place: FramePlace
     ticket: int
-    delta_s: float
 
 
 @dataclass(slots=True)
@@ -138,18 +139,7 @@ class RawWriter:
             self._first_ns = meta.captured_ns
             self._index.set_made(place.store)
         self._last_ns = meta.captured_ns
-        where = {"position_x": meta.x_um, "position_y": meta.y_um, "position_z": meta.z_um}
-        self._store.append(
-            item.frame.pixels,
-            {
-                "delta_t": item.delta_s,
-                "exposure_time": meta.exposure_ms / 1e3,
-                # JSON has no NaN; what the rig does not know is left out.
-                **{axis: um for axis, um in where.items() if math.isfinite(um)},
-                "seq": meta.seq,
-                "channel": meta.channel,
-            },
-        )
+        self._store.append(item.frame.pixels)
         self._pending[-1].since_s = time.monotonic()
 
     def _settle(self) -> None:
@@ -202,6 +192,13 @@ class RawWriter:
         if closed is not None:
             store.set_interval(closed.interval_s)
         store.close()
+        self._describe(store)
+
+    def _describe(self, store: ImageStore) -> None:
+        """Tell the image when and where each of its frames was taken."""
+        self._journal.flush()
+        with JournalReader(self._folder.journal) as journal:
+            put_into_image(store.path, frame_table(journal, store.path.name))
 
     def _fail(self, error: RecorderError) -> None:
         cause = self._close_broken()
@@ -237,4 +234,7 @@ class RawWriter:
             for confirmed in there:
                 self._queue.release(confirmed.nbytes)
             self._pending = kept
+        if self._journal.error is None:
+            with contextlib.suppress(RecorderError):  # the first cause tells more
+                self._describe(store)
         return cause

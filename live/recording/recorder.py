@@ -180,7 +180,7 @@ class Recorder:
         self._submitted += 1
         place = self._index.assign(frame.pixels, meta)
         ticket = self._journal.announce(self._row(frame, place))
-        item = RawItem(frame, place, ticket, self._index.delta_s(meta.captured_ns))
+        item = RawItem(frame, place, ticket)
         if self._raw_queue.put(item, nbytes, 0.0):
             return
         began = time.monotonic()

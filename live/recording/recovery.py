@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from live.recording.errors import JournalError, RecorderError
 from live.recording.export import Exported, export_tables
+from live.recording.frametable import frame_table, put_into_image
 from live.recording.journal import RunState
 from live.recording.journal_reader import JournalReader
 from live.recording.reconcile import Reconciliation, frames_claimed, name_some, reconcile
@@ -107,38 +105,10 @@ def _is_whole(store: Path, t_index: int, nbytes: int) -> bool:
 
 def _describe(raw: Path, journal: JournalReader) -> None:
     """Put into the image what its writer would have put there on closing it."""
-    document_path = raw / "zarr.json"
-    if not document_path.is_file():
+    if not (raw / "zarr.json").is_file():
         return
-    query = (
-        "SELECT t_index, delta_s, exposure_ms, x_um, y_um, z_um, seq, channel FROM frames "
-        "WHERE store = ? ORDER BY t_index"
-    )
-    metadata: list[dict[str, Any]] = [
-        {
-            "delta_t": delta_s,
-            "exposure_time": float(str(exposure_ms)) / 1e3,
-            "position_x": x_um,
-            "position_y": y_um,
-            "position_z": z_um,
-            "seq": seq,
-            "channel": channel,
-            "storage_index": [t_index],
-        }
-        for t_index, delta_s, exposure_ms, x_um, y_um, z_um, seq, channel in journal.rows(
-            query, (raw.name,)
-        )
-    ]
+    metadata = frame_table(journal, raw.name)
     real = {entry["storage_index"][0] for entry in metadata}
     missing = sorted(set(range(frames_claimed(raw))) - real)
-    document = json.loads(document_path.read_text(encoding="utf-8"))
-    attributes = document.setdefault("attributes", {})
-    attributes.setdefault("ome_writers", {})["frame_metadata"] = metadata
-    attributes[NAMESPACE] = {
-        "state": "recovered",
-        "frames_written": len(metadata),
-        "missing": missing,
-    }
-    partial = document_path.with_name("zarr.json.partial")
-    partial.write_text(json.dumps(document), encoding="utf-8")
-    os.replace(partial, document_path)  # noqa: PTH105 - atomic everywhere, unlike Path.rename
+    state = {"state": "recovered", "frames_written": len(metadata), "missing": missing}
+    put_into_image(raw, metadata, {NAMESPACE: state})

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -83,17 +82,17 @@ class ImageStore:
         """Frames that the image has, those skipped included."""
         return self._length
 
-    def append(self, pixels: NDArray[Any], metadata: Mapping[str, Any] | None = None) -> None:
+    def append(self, pixels: NDArray[Any]) -> None:
         """Begin to write the next frame; `is_on_disk` tells when it is complete.
 
-        ``pixels`` (y, x) must not change until then. ``metadata`` reaches the disk at `close`.
+        ``pixels`` (y, x) must not change until then.
         """
         try:
             if _is_black(pixels):
                 self._stream.skip(frames=1)
                 self._write_black(self._length)
             else:
-                self._stream.append(pixels, frame_metadata=dict(metadata) if metadata else None)
+                self._stream.append(pixels)
         except (OSError, ValueError, RuntimeError, IndexError) as error:
             raise StoreError(f"frame {self._length} of {self.path}: {error}") from error
         self._length += 1
