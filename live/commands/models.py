@@ -59,7 +59,7 @@ def train_segment(
         Path, typer.Option("--data", metavar="DIR", help="Folder that holds seg/ and track/.")
     ],
     out: OutFolder,
-    task: Annotated[str, typer.Option("--task", help="nuclei or bacteria.")] = "nuclei",
+    task: Annotated[str, typer.Option("--task", help="nuclei, bacteria or cells.")] = "nuclei",
     minutes: Minutes = 30.0,
     threads: Threads = 1,
     device: Device = "cpu",
@@ -73,6 +73,14 @@ def train_segment(
         typer.Option(
             "--also-train", metavar="PART", help="Train on a held-out part too, at the very end."
         ),
+    ] = None,
+    widths: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,N,N", help="Channels of the levels of a new network."),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="checkpoint.pt of a network whose answers count too."),
     ] = None,
     export_only: ExportOnly = False,
 ) -> None:
@@ -95,6 +103,8 @@ def train_segment(
         seed=seed,
         low_precision=low_precision,
         also_train=tuple(also_train or ()),
+        teacher=teacher,
+        **({} if widths is None else {"widths": tuple(widths.split(","))}),
     )
     _need_checkpoint(out, export_only)
     if not export_only:

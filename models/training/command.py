@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import pydantic
 from rich.console import Console
 from rich.markdown import Markdown
 
-from models.errors import ModelError, PipelineError
+from models.errors import ModelError
 from models.training.calibrate import calibrate, describe, foreign_pairs
 from models.training.cards import TEXTS
 from models.training.checkpoint import load_checkpoint, load_net
 from models.training.evaluate import PartScore, evaluate, table, write_card
 from models.training.export import export_onnx
 from models.training.net import STRIDE, count_weights
-from models.training.tasks import TASKS, task_named
-from models.training.train_segment import TrainSegmentSettings, train
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="parfocal models train segment",
-        description="Train a segmentation network, export it, and score it on held-out images.",
-    )
-    defaults = TrainSegmentSettings(data=Path(), out=Path())
-    parser.add_argument("--task", choices=list(TASKS), default=defaults.task)
-    parser.add_argument("--data", type=Path, required=True, help="folder with seg/ and track/")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint, curve and weights")
-    parser.add_argument("--minutes", type=float, default=defaults.minutes, help="in all")
-    parser.add_argument("--threads", type=int, default=defaults.threads)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default=defaults.device)
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument(
-        "--also-train", action="append", default=[], metavar="PART", help="a held-out part"
-    )
-    parser.add_argument("--low-precision", action="store_true", help="bfloat16 while training")
-    parser.add_argument(
-        "--export-only", action="store_true", help="export and score the checkpoint as it is"
-    )
-    return parser
+from models.training.tasks import task_named
+from models.training.train_segment import TrainSegmentSettings
 
 
 def export_and_score(settings: TrainSegmentSettings, trust: bool = True) -> Path:
@@ -112,23 +86,3 @@ In its last minutes the network was trained on these parts too, so that as many 
 there are go into it. Until then they were held out, and it scored:
 
 {table(parts)}"""
-
-
-def run(argv: list[str]) -> int:
-    """Run the command; returns the exit status, 2 for settings that cannot work."""
-    given = vars(_parser().parse_args(argv))
-    export_only = given.pop("export_only")
-    try:
-        settings = TrainSegmentSettings.model_validate(given)
-        if not export_only:
-            train(settings)
-        path = export_and_score(settings)
-    except pydantic.ValidationError as error:
-        error_text = "; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())
-        print(f"settings: {error_text}", file=sys.stderr)  # noqa: T201
-        return 2
-    except (ModelError, PipelineError) as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return 2
-    Console().print(f"weights: {path}")
-    return 0

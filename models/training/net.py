@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Final
 
 from torch import Tensor, nn
 from torch.nn import functional as nnf
@@ -21,7 +22,7 @@ STRIDE = 16
 OFFSET_UNIT_PX = 16.0
 """Offsets leave the head in this unit, so that they are of the order of one."""
 
-WIDTHS = (16, 32, 96, 192)
+WIDTHS: Final = (16, 32, 96, 192)
 """Channels of the four levels. Engines count in blocks of 16, and the first level costs most."""
 
 HEADS = ("foreground", "centre", "offset_y", "offset_x", "contact")

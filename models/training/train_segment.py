@@ -23,12 +23,13 @@ from models.training.checkpoint import load_checkpoint, load_net
 from models.training.curve import save_curve
 from models.training.data import Pair
 from models.training.loss import segment_loss
-from models.training.net import SegmentNet, count_weights
+from models.training.net import WIDTHS, SegmentNet, count_weights, widths_of
 from models.training.tasks import task_named
 from models.training.teacher import taught
 from models.training.views import two_views
 
 CHECKPOINT_S = 60.0
+Width = Annotated[int, Field(ge=1, le=512)]
 
 
 class TrainSegmentSettings(BaseModel):
@@ -53,6 +54,8 @@ class TrainSegmentSettings(BaseModel):
     low_precision: bool = False
     """bfloat16 inside the convolutions while training; the weights stay float32."""
     seed: int = 1
+    widths: tuple[Width, Width, Width, Width] = WIDTHS
+    """Channels of the four levels of a new network; one that is continued keeps its own."""
     teacher: Path | None = None
     """Checkpoint of a trained network whose answers soften the labels; see `teacher`."""
 
@@ -127,23 +130,23 @@ def train(settings: TrainSegmentSettings) -> Path:
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ModelError("device is cuda and no CUDA device was found; set device to cpu")
     torch.set_num_threads(settings.threads)
-    settings.out.mkdir(parents=True, exist_ok=True)
     path = settings.out / "checkpoint.pt"
     task = task_named(settings.task)
     pairs, how = task.pairs(settings.data), task.augment
+    teacher = None if settings.teacher is None else load_net(settings.teacher)
+    settings.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
-    net = SegmentNet()
+    state = load_checkpoint(path) if path.is_file() else None
+    net = SegmentNet(settings.widths if state is None else widths_of(state["net"]))
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=1e-3)
     spent_s, step, history = 0.0, 0, list[list[float]]()
     average = Averaged(net)
-    if path.is_file():
-        state = load_checkpoint(path)
+    if state is not None:
         net.load_state_dict(state["net"])
         average.net.load_state_dict(state["average"])
         average._steps = int(state["step"])
         optimiser.load_state_dict(state["optimiser"])
         spent_s, step, history = state["spent_s"], state["step"], state["history"]
-    teacher = None if settings.teacher is None else load_net(settings.teacher)
     if teacher is not None:
         teacher = teacher.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     net = net.to(settings.device)
@@ -204,10 +207,3 @@ def train(settings: TrainSegmentSettings) -> Path:
             progress.update(bar, completed=spent_s)
     save()
     return path
-
-
-def main(argv: list[str]) -> int:
-    """Run ``parfocal models train segment ...``; returns the exit status."""
-    from models.training.command import run
-
-    return run(argv)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,12 +16,13 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed (extra `tr
 from models.engines import engines_installed, open_engine  # noqa: E402
 from models.errors import ModelError  # noqa: E402
 from models.training.augment import Augment, make_crop  # noqa: E402
-from models.training.checkpoint import load_checkpoint  # noqa: E402
+from models.training.checkpoint import load_checkpoint, load_net  # noqa: E402
 from models.training.data import make_pair  # noqa: E402
 from models.training.gather import Grouping, gather  # noqa: E402
 from models.training.graph import CountsToLabels  # noqa: E402
 from models.training.net import HEADS, OFFSET_UNIT_PX, SegmentNet, count_weights  # noqa: E402
 from models.training.targets import targets_from_labels  # noqa: E402
+from models.training.teacher import taught  # noqa: E402
 from models.training.train_segment import TrainSegmentSettings, train  # noqa: E402
 from models.training.views import normalise, two_views  # noqa: E402
 
@@ -165,9 +167,16 @@ def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_training_lowers_the_loss_and_goes_on(movie: Path, tmp_path: Path) -> None:
-    def settings(minutes: float) -> TrainSegmentSettings:
+    def settings(minutes: float, teacher: Path | None = None) -> TrainSegmentSettings:
         return TrainSegmentSettings(
-            task="bacteria", data=movie, out=tmp_path, minutes=minutes, crop_px=64, batch=2
+            task="bacteria",
+            data=movie,
+            out=tmp_path / "out",
+            minutes=minutes,
+            crop_px=64,
+            batch=2,
+            widths=(8, 16, 24, 32),
+            teacher=teacher,
         )
 
     first = load_checkpoint(train(settings(0.05)))
@@ -176,7 +185,20 @@ def test_training_lowers_the_loss_and_goes_on(movie: Path, tmp_path: Path) -> No
     minutes = [row[0] for row in second["history"]]
     assert all(a < b for a, b in pairwise(minutes))
     assert second["history"][-1][1] < first["history"][0][1]
-    assert (tmp_path / "curve.png").stat().st_size > 500
+    assert (tmp_path / "out" / "curve.png").stat().st_size > 500
+    before = shutil.copy(tmp_path / "out" / "checkpoint.pt", tmp_path / "before.pt")
+    assert load_net(before).widths == (8, 16, 24, 32)
+    assert load_checkpoint(train(settings(0.13, before)))["step"] > second["step"]
+
+
+def test_a_teacher_softens_labels() -> None:
+    teacher, image = SegmentNet((4, 8, 16, 32)).eval(), torch.rand(2, 2, 32, 48)
+    labels = torch.zeros(2, 5, 32, 48)
+    labels[:, 0, 8:20], labels[:, 2:4] = 1.0, 0.75
+    soft = taught(teacher, image, labels)
+    raw = teacher(image).detach()
+    torch.testing.assert_close(soft[:, 0], (labels[:, 0] + raw[:, 0].sigmoid()) / 2)
+    torch.testing.assert_close(soft[:, 2:4], (labels[:, 2:4] + raw[:, 2:4]) / 2)
 
 
 def test_missing_data_are_named(tmp_path: Path) -> None:
