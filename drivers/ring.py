@@ -140,7 +140,7 @@ class FrameRing:
     def claim(self, planes: Mapping[str, NDArray[Any]]) -> Claim:
         """As `write`, but the arrays are only copied when the claim is told to.
 
-        A reader that is told of the slot before waits for it, see `RingReader.copy`.
+        A reader that is told of the slot before waits for it, see `RingReader.view`.
         """
         form = tuple((name, array.shape, array.dtype) for name, array in planes.items())
         placed, needed = self._place(form)
@@ -239,8 +239,10 @@ class RingReader:
         # By size and depth too: a wrong descriptor must not spoil the right ones after it.
         self._attached: dict[tuple[str, int, int], _Mapped] = {}
 
-    def view(self, ref: SlotRef) -> dict[str, NDArray[Any]]:
+    def view(self, ref: SlotRef, wait_s: float = 0.0) -> dict[str, NDArray[Any]]:
         """Look into the slot without copying; call ``check`` after use, or use ``copy``.
+
+        A slot that is promised and still being filled is waited for, ``wait_s`` seconds at most.
 
         Returns
         -------
@@ -256,6 +258,9 @@ class RingReader:
             The descriptor does not fit the memory that it names.
         """
         mapped = self._open(ref)
+        deadline = time.monotonic() + wait_s if wait_s else 0.0
+        while mapped.generations[ref.slot] == ref.generation - 1 and time.monotonic() < deadline:
+            time.sleep(FILLING_S)
         self.check(ref)
         key = (ref.slot, ref.planes)
         arrays = mapped.seen.get(key)
@@ -273,15 +278,8 @@ class RingReader:
         return dict(arrays)
 
     def copy(self, ref: SlotRef, wait_s: float = 0.0) -> dict[str, NDArray[Any]]:
-        """Copy the slot's arrays out and prove that they are whole; raises as ``view`` does.
-
-        A slot that is promised and still being filled is waited for, ``wait_s`` seconds at most.
-        """
-        deadline = time.monotonic() + wait_s
-        generations = self._open(ref).generations
-        while generations[ref.slot] == ref.generation - 1 and time.monotonic() < deadline:
-            time.sleep(FILLING_S)
-        arrays = {name: array.copy() for name, array in self.view(ref).items()}
+        """Copy the slot's arrays out and prove that they are whole; waits and raises as `view`."""
+        arrays = {name: array.copy() for name, array in self.view(ref, wait_s).items()}
         self.check(ref)
         return arrays
 

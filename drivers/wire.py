@@ -28,6 +28,8 @@ PROTOCOL = 1
 MAX_HEADER_BYTES = 64 * 1024
 MAX_MESSAGE_BYTES = 512 * 2**20
 RAW = "raw"
+FILLED_S = 0.5
+"""A descriptor may come before the pixels that it names; they are there after so long, or lost."""
 
 
 class FrameMsg(msgspec.Struct, frozen=True, kw_only=True, tag="frame"):
@@ -36,7 +38,7 @@ class FrameMsg(msgspec.Struct, frozen=True, kw_only=True, tag="frame"):
     version: int = PROTOCOL
     meta: FrameMeta
     ring_ns: int
-    """Monotonic time at which the pixels were in the ring (or ready to send)."""
+    """Monotonic time at which the slot was the frame's own (or its pixels ready to send)."""
     ref: SlotRef | None = None
     inline: Plane | None = None
 
@@ -271,7 +273,7 @@ class FrameReceiver:
         try:
             message = decode_frame(parts[0].buffer)
             if message.ref is not None:
-                pixels = self._ring.view(message.ref)[RAW]
+                pixels = self._ring.view(message.ref, FILLED_S)[RAW]
             else:
                 pixels = _inline_pixels(message, parts)
             Frame(pixels, message.meta)

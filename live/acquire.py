@@ -326,7 +326,9 @@ class Acquisition:
     def _deliver(self, frame: Frame, stop: threading.Event) -> None:
         outlets = self._outlets
         meta = frame.meta
-        ref = outlets.ring.write({"raw": frame.pixels})
+        # told of first: the word takes longer to arrive than the pixels take to copy
+        claim = outlets.ring.claim({"raw": frame.pixels})
+        ref = claim.ref
         ring_ns = time.monotonic_ns()
         analysis = outlets.analysis
         if analysis is not None and outlets.channel in ("", meta.channel):
@@ -335,6 +337,7 @@ class Acquisition:
             paced = self._pace
         else:
             paced = None
+        claim.fill()
         self.counts.captured += 1
         outlets.recorder.submit(frame)
         outlets.ledger.mark(

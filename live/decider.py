@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from drivers import RingReader, StaleSlot, WireError
+from drivers.wire import FILLED_S
 from live.acquire import Pace
 from live.actions.ability import then_of
 from live.actions.carrier import EVERY_FRAME, NOTHING_TO_DO, Carrier, Equipment
 from live.experiment.settings import RuleSettings
 from live.ledger import LatencyAlarm, Ledger
 from live.plan.plan import Plan
-from live.processes.messages import FILLED_S, Result, objects_from_bytes
+from live.processes.messages import Result, objects_from_bytes
 from live.recording.journal import Journal
 from live.recording.journal_schema import DecisionRow
 from live.recording.recorder import Recorder

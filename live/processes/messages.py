@@ -82,10 +82,6 @@ class ConfigureDisplay(_Message, frozen=True, kw_only=True, tag="configure_displ
     """Folder for the objects that someone names by clicks; empty where that is not offered."""
 
 
-FILLED_S = 0.5
-"""A result comes before the label image that it names; that is there after so long, or lost."""
-
-
 class Result(_Message, frozen=True, kw_only=True, tag="result"):
     """What inference says of one frame."""
 

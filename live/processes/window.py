@@ -16,6 +16,7 @@ from pathlib import Path
 import zmq
 
 from drivers import FrameReceiver, RingReader, WireError, px_to_um
+from drivers.wire import FILLED_S
 from live.display import (
     RuleLine,
     ShownFrame,
@@ -28,7 +29,6 @@ from live.display.app import run_window
 from live.display.errors import DisplayError
 from live.processes.control import Control, RigGone
 from live.processes.messages import (
-    FILLED_S,
     ConfigureDisplay,
     Fault,
     Ready,
