@@ -12,7 +12,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.denoise_data import PAIRS, Scene, fitted, real_scenes, simulated_scene
+from benchmarks.denoise_onrig import run as trained_on_the_rig
 from benchmarks.denoise_peers import PEERS, Peer, missing
 from benchmarks.denoise_segmenting import run as segmenting
 from models.result import ImageContext
@@ -57,6 +58,7 @@ def run(*, quick: bool = False) -> list[Row]:
             rows += real_rows(scene.cut(QUICK_PX) if quick else scene, quick=quick)
     else:
         rows.append({"case": "real pairs", "left_out": "no ../shared/data/denoise beside the code"})
+    rows += trained_on_the_rig(quick=quick)
     rows += segmenting(quick=quick)
     rows += latency_rows(quick=quick)
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
@@ -65,57 +67,51 @@ def run(*, quick: bool = False) -> list[Row]:
 
 def simulated_rows(scene: Scene, speed: str, *, quick: bool = False) -> list[Row]:
     """Ours with and without the frames before, beside each other and beside the peers."""
-    peers = _Peers(scene, quick)
+    peers = Peers(scene, quick)
     ours, alone = denoised(scene), denoised(scene, temporal=False)
     rows = peers.beside("network", ours, {name: peer.bar_db for name, peer in PEERS.items()})
     gain = OVER_ALONE_DB[speed]
-    rows.append(_row(scene, "network", ours, "network, each frame alone", alone, gain))
+    rows.append(compared(scene, "network", ours, "network, each frame alone", alone, gain))
     return rows + peers.beside("network, each frame alone", alone, {})
 
 
 def real_rows(scene: Scene, *, quick: bool = False) -> list[Row]:
     """Ours beside the peers on one real pair."""
-    return _Peers(scene, quick).beside("network", denoised(scene), REAL_BARS_DB)
+    return Peers(scene, quick).beside("network", denoised(scene), REAL_BARS_DB)
 
 
-class _Peers:
-    """What the peers make of one scene, each at its best; worked out once."""
+class Peers:
+    """What the peers make of one scene, each at its best; worked out once. ``only`` names some."""
 
-    def __init__(self, scene: Scene, quick: bool) -> None:
+    def __init__(self, scene: Scene, quick: bool, only: Collection[str] = tuple(PEERS)) -> None:
         self._scene = scene
-        self._reasons = {label: missing(peer) for label, peer in PEERS.items()}
+        self._reasons = {label: missing(PEERS[label]) for label in only}
         self._found = {
-            label: _tuned(scene, peer, 1 if quick else None)
-            for label, peer in PEERS.items()
-            if not self._reasons[label]
+            label: _tuned(scene, PEERS[label], 1 if quick else None)
+            for label, reason in self._reasons.items()
+            if not reason
         }
 
-    def beside(self, name: str, ours: list[Image], bars: dict[str, float]) -> list[Row]:
+    def beside(self, name: str, ours: list[Image], bars: Mapping[str, float]) -> list[Row]:
         """Rows beside the noisy frames and every peer, and SSIM beside the best of them."""
         scene = self._scene
-        rows = [_row(scene, name, ours, "noisy", [scene.noisy[k] for k in scene.judged], None)]
+        rows = [compared(scene, name, ours, "noisy", [scene.noisy[k] for k in scene.judged], None)]
         for label, reason in self._reasons.items():
             if reason:
                 rows.append({"case": f"{scene.name}, beside {label}", "left_out": reason})
                 continue
             setting, theirs = self._found[label]
-            rows.append(_row(scene, name, ours, f"{label} {setting:g}", theirs, bars.get(label)))
-        if find_spec("skimage") is None:
-            reason = "skimage not installed; `pip install 'parfocal[score]'`"
-            return [*rows, {"case": f"{scene.name}, SSIM", "left_out": reason}]
+            rows.append(
+                compared(scene, name, ours, f"{label} {setting:g}", theirs, bars.get(label))
+            )
         best = min(self._found, key=lambda label: _error(scene, self._found[label][1]))
-        ssim = _similarity(scene, ours), _similarity(scene, self._found[best][1])
-        return [*rows, {
-            "case": scene.name, "ours": name, "value_ours": ssim[0],
-            "peer": f"the best, {best}", "value_peer": ssim[1],
-            "unit": "SSIM", "ratio": ssim[0] / ssim[1],
-        }]  # fmt: skip
+        return [*rows, alike(scene, name, ours, f"the best, {best}", self._found[best][1])]
 
 
-def denoised(scene: Scene, *, temporal: bool = True) -> list[Image]:
-    """What the shipped network makes of the judged frames, after all that came before them."""
+def denoised(scene: Scene, *, temporal: bool = True, model: str = MODEL) -> list[Image]:
+    """What a network makes of the judged frames, after all that came before them."""
     found: dict[int, Image] = {}
-    with NetworkDenoiser(MODEL, threads=THREADS, temporal=temporal) as denoiser:
+    with NetworkDenoiser(model, threads=THREADS, temporal=temporal) as denoiser:
         for k, frame in enumerate(scene.noisy):
             exact = denoiser.denoise(frame, ImageContext(k, k / 10)).exact
             assert exact is not None
@@ -134,9 +130,10 @@ def _tuned(scene: Scene, peer: Peer, most: int | None) -> tuple[float, list[Imag
     return setting, [peer.denoise(scene.noisy[k], scene.noise, setting) for k in scene.judged]
 
 
-def _row(
+def compared(
     scene: Scene, name: str, ours: list[Image], peer: str, theirs: list[Image], bar: float | None
 ) -> Row:
+    """One row of PSNR; ``bar`` in dB."""
     errors = _error(scene, ours), _error(scene, theirs)
     psnr = [10 * float(np.log10(scene.data_range**2 / error)) for error in errors]
     row: Row = {
@@ -158,6 +155,18 @@ def _error(scene: Scene, images: list[Image], which: tuple[int, ...] | None = No
 
 def _scaled(scene: Scene, image: Image, k: int) -> NDArray[np.float64]:
     return fitted(image, scene.clean[k]) if scene.fit else np.asarray(image, np.float64)
+
+
+def alike(scene: Scene, name: str, ours: list[Image], peer: str, theirs: list[Image]) -> Row:
+    """One row of SSIM."""
+    if find_spec("skimage") is None:
+        reason = "skimage not installed; `pip install 'parfocal[score]'`"
+        return {"case": f"{scene.name}, SSIM", "left_out": reason}
+    ssim = _similarity(scene, ours), _similarity(scene, theirs)
+    return {
+        "case": scene.name, "ours": name, "value_ours": ssim[0],
+        "peer": peer, "value_peer": ssim[1], "unit": "SSIM", "ratio": ssim[0] / ssim[1],
+    }  # fmt: skip
 
 
 def _similarity(scene: Scene, images: list[Image]) -> float:

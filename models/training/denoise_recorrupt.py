@@ -4,11 +4,17 @@ Recorrupted-to-Recorrupted (Pang et al., CVPR 2021): with ``w`` drawn like the n
 ``frame + t * w`` and ``frame - w / t`` are what they are with independent noise, so a network that
 learns to tell the second from the first learns to tell the clean image. The noise of a camera
 depends on the light, and that of a scanned image is shared by neighbours, so ``w`` is drawn with
-the variance and the correlation that are found in the frames themselves.
+the variance and the correlation that are found in the frames themselves. Noise of few photons is
+lopsided, and Gaussian ``w`` would then leave the copies uncorrelated but not independent: the
+network would learn to keep bright specks of noise, or to smear what is bright. So ``w`` has the
+noise of photons too, ``(Poisson(t² λ) - t² λ) / t``, with which the second copy is, whatever the
+first, right on average: binomial thinning, seen from its two parts (the generalised scheme of
+Monroy, Bacca and Tachella, arXiv 2412.04648).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.tasks.noise import NoiseModel, estimate_noise
+from models.training.denoise_variance import Floats, VarianceRatio, measured_ratio
 
 STRENGTH = 0.5
 """``t`` of the paper: the network sees noise of (1 + t²) times the variance while it learns."""
@@ -38,7 +45,7 @@ class Recorruption:
 
     model: NoiseModel
     """As the live program would estimate it."""
-    scale: float
+    ratio: VarianceRatio
     """True variance over that of the model, which sees shared noise only in part."""
     kernel: NDArray[np.float32]
     """(k, k) of length 1, that white noise is filtered with."""
@@ -55,26 +62,29 @@ class Recorruption:
         """Variance of pixels that are ``clean`` counts on average."""
         model = self.model
         light = (clean - model.offset).clamp(min=0)
-        return self.scale * (model.gain * light + model.read_variance)
+        return self._ratio(clean) * (model.gain * light + model.read_variance)
+
+    def _ratio(self, clean: Tensor) -> Tensor:
+        return torch.from_numpy(self.ratio.at(clean.numpy()))
 
     def copies(self, frames: Tensor, clean: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        """To learn from, and to be told by; (b, t, y, x), as ``clean``, the best guess so far."""
-        half = self.kernel.shape[0] // 2
-        height, width = frames.shape[-2:]
-        white = torch.randn(
-            frames.shape[0] * frames.shape[1], 1, height + 2 * half, width + 2 * half,
-            generator=draw,
-        )  # fmt: skip
-        shared = functional.conv2d(white, torch.from_numpy(self.kernel)[None, None])
-        drawn = shared.reshape(frames.shape) * self.variance(clean).sqrt()
-        return frames + STRENGTH * drawn, frames - drawn / STRENGTH
+        """To learn from, and the noise that was drawn; (b, t, y, x), as ``clean``, the best guess
+        so far.
 
-    @property
-    def floor(self) -> float:
-        """Mean squared difference from the second copy that no network can go below, in units of
-        the noise.
+        The first copy is ``frames + STRENGTH * drawn``, the second ``frames - drawn / STRENGTH``.
         """
-        return 1.0 + 1.0 / STRENGTH**2
+        half = self.kernel.shape[0] // 2
+        model = self.model
+        around = (half, half, half, half)
+        flat = functional.pad(clean.flatten(0, 1)[:, None], around, mode="replicate")
+        ratio = self._ratio(flat)
+        gain = model.gain * ratio
+        rate = STRENGTH**2 * (flat - model.offset).clamp(min=0) / gain
+        shot = gain / STRENGTH * (torch.poisson(rate, generator=draw) - rate)
+        read = torch.randn(flat.shape, generator=draw) * (ratio * model.read_variance).sqrt()
+        shared = functional.conv2d(shot + read, torch.from_numpy(self.kernel)[None, None])
+        drawn = shared.reshape(frames.shape)
+        return frames + STRENGTH * drawn, drawn
 
 
 def noise_of_frames(frames: NDArray[np.generic]) -> NoiseModel:
@@ -90,9 +100,12 @@ def noise_of_frames(frames: NDArray[np.generic]) -> NoiseModel:
 
 
 def recorruption_for(
-    frames: NDArray[np.generic], clean: NDArray[np.float32], model: NoiseModel
+    frames: NDArray[np.generic],
+    clean: NDArray[np.float32],
+    model: NoiseModel,
+    denoise: Callable[[Floats], Floats],
 ) -> Recorruption:
-    """From (t, y, x) frames and what a network makes of them, their noise as it really is."""
+    """From (t, y, x) frames and what ``denoise`` makes of them, their noise as it really is."""
     left = (np.asarray(frames, np.float32) - clean) / np.sqrt(model.variance(clean))
     # bright specks that no network keeps would count as noise
     left = np.clip(left, -5, 5)
@@ -109,7 +122,7 @@ def recorruption_for(
             shared[LAGS_PX + dy, LAGS_PX + dx] = shared[LAGS_PX - dy, LAGS_PX - dx] = value
     # what a network took out of the residual looks like noise that neighbours part with
     shared = np.where(shared > FAINT, shared, 0.0)
-    return Recorruption(model, float(np.clip(power, 0.5, 3.0)), _kernel(shared))
+    return Recorruption(model, measured_ratio(frames, clean, model, denoise), _kernel(shared))
 
 
 def _kernel(correlation: NDArray[np.float64]) -> NDArray[np.float32]:
