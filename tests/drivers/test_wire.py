@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import msgspec
@@ -124,6 +125,26 @@ def test_the_same_interface_on_one_host_and_across(context, inline):
         assert got.meta == picture.meta
         assert to.check(got)
         del got
+    ring.close()
+
+
+def test_a_frame_that_is_told_of_before_it_is_copied_arrives_whole(context):
+    ring = FrameRing(budget_mb=1)
+    with FrameSender(context) as sender, FrameReceiver(context, sender.address) as receiver:
+        claim = ring.claim({"raw": frame(1, 9).pixels})
+        until_sent(sender, frame(1, 9), claim.ref)
+        later = threading.Timer(0.1, claim.fill)
+        later.start()
+        got = receiver.next(5.0)
+        later.join()
+        assert got is not None
+        assert (got.pixels == 9).all()
+        assert receiver.check(got)
+        del got
+        never = ring.claim({"raw": frame(2).pixels})
+        assert sender.send(frame(2), never.ref, 3)
+        assert receiver.next(1.0) is None
+        assert receiver.drops["stale"] == 1
     ring.close()
 
 
