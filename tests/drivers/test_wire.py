@@ -140,11 +140,12 @@ def test_a_frame_that_is_told_of_before_it_is_copied_arrives_whole(context):
         assert got is not None
         assert (got.pixels == 9).all()
         assert receiver.check(got)
-        del got
+        del got, claim, later
         never = ring.claim({"raw": frame(2).pixels})
         assert sender.send(frame(2), never.ref, 3)
         assert receiver.next(1.0) is None
         assert receiver.drops["stale"] == 1
+        del never
     ring.close()
 
 
