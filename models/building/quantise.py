@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from models.building.precision import read_model
 from models.building.region import Region, learned_region
+from models.engines.base import filled
 from models.errors import ModelError
 
 Inputs = Mapping[str, NDArray[Any]]
@@ -47,7 +48,8 @@ def quantised(
     content
         ONNX file in float32.
     inputs
-        What the network was given on the calibration frames; a dozen are enough.
+        What the network was given on the calibration frames; a dozen are enough. What may be
+        left out of a run may be left out here.
     symmetric
         Values of -128 to 127 with no offset, which is all that TensorRT takes and what OpenVINO is
         fastest with; else 0 to 255 with an offset, which ONNX Runtime is fastest with on a CPU.
@@ -67,12 +69,14 @@ def quantised(
         raise ModelError("int8 needs calibration frames, got none; give --calibrate RUN or FOLDER")
     _name_nodes(model)
     chosen = _chosen(learned_region(model), leave)
+    sizes = {one.name: _size(one) for one in model.graph.input}
     kind = QuantType.QInt8 if symmetric else QuantType.QUInt8
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         source.write_bytes(model.SerializeToString())
+        given = _reader([filled(one, sizes) for one in inputs])
         quantize_static(
-            str(source), str(target), _reader(inputs), quant_format=QuantFormat.QDQ,
+            str(source), str(target), given, quant_format=QuantFormat.QDQ,
             per_channel=True, activation_type=kind, weight_type=QuantType.QInt8,
             nodes_to_quantize=chosen, op_types_to_quantize=list(QUANTISED),
             extra_options={
@@ -117,6 +121,12 @@ def _within(nodes: Sequence[Any], most: int, *, backwards: bool = False) -> set[
         for name in after:
             depth[name] = max(depth.get(name, 0), steps)
     return found
+
+
+def _size(given: Any) -> tuple[int, ...] | None:
+    """Of an input of the graph; None where it is free."""
+    shape = given.type.tensor_type.shape.dim
+    return tuple(one.dim_value for one in shape) if all(one.dim_value for one in shape) else None
 
 
 def _name_nodes(model: Any) -> None:

@@ -53,7 +53,7 @@ TASKS = {
             "fluorescent nuclei, crowded or sparse, 8 to 16 bit",
             nuclei_pairs,
             Augment(overlap_share=0.35),
-            Grouping(window_px=11, hops=3),
+            Grouping(window_px=11),
             28.0,
             "bright",
         ),

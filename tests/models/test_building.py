@@ -116,7 +116,12 @@ def test_int8_passes_and_keeps_biases_as_they_were(
 def test_broken_int8_is_refused_with_figures(
     nuclei: ModelCard, sample: list[np.ndarray], tmp_path: Path
 ) -> None:
-    dark = [{"image": np.zeros((64, 64), np.float32), "limits": np.array([0, 1e9], np.float32)}]
+    dark = [
+        {
+            "image": np.zeros((64, 64), np.float32),
+            "limits": np.array([0, 1e9], np.float32),
+        }
+    ]
     names = {one.name for one in onnx.load(str(nuclei.path)).graph.input}
     dark = [{key: value for key, value in one.items() if key in names} for one in dark]
     broken = write_network(

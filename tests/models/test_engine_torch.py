@@ -84,7 +84,7 @@ def test_inputs_are_not_written_to_and_may_be_locked() -> None:
     image.flags.writeable = False
     with open_engine(weights_path("nuclei"), "torch") as engine:
         assert engine.run({"image": image})["labels"].shape == (64, 96)
-        assert engine.shapes == {"image": (None, None), "limits": (2,)}
+        assert engine.shapes == {"image": (None, None), "limits": (2,), "centre": (1,)}
 
 
 def test_a_quantised_or_foreign_file_is_refused_by_name(tmp_path: Path) -> None:

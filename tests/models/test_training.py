@@ -16,6 +16,7 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed (extra `tr
 from models.engines import engines_installed, open_engine  # noqa: E402
 from models.errors import ModelError  # noqa: E402
 from models.training.augment import Augment, make_crop  # noqa: E402
+from models.training.blend import blend  # noqa: E402
 from models.training.checkpoint import load_checkpoint, load_net  # noqa: E402
 from models.training.data import make_pair  # noqa: E402
 from models.training.gather import Grouping, gather  # noqa: E402
@@ -199,6 +200,20 @@ def test_a_teacher_softens_labels() -> None:
     raw = teacher(image).detach()
     torch.testing.assert_close(soft[:, 0], (labels[:, 0] + raw[:, 0].sigmoid()) / 2)
     torch.testing.assert_close(soft[:, 2:4], (labels[:, 2:4] + raw[:, 2:4]) / 2)
+
+
+def test_two_networks_are_blended(tmp_path: Path) -> None:
+    one, other = SegmentNet((4, 8, 16, 32)), SegmentNet((4, 8, 16, 32))
+    for name, net in (("one", one), ("other", other)):
+        torch.save({"average": net.state_dict(), "step": 7}, tmp_path / f"{name}.pt")
+    path = blend(tmp_path / "one.pt", tmp_path / "other.pt", 0.25, tmp_path / "out")
+    found = load_net(path).state_dict()
+    for name in ("head.weight", "up.1.second.weight"):
+        mean = 0.75 * one.state_dict()[name] + 0.25 * other.state_dict()[name]
+        torch.testing.assert_close(found[name], mean)
+    torch.save({"average": SegmentNet((4, 8, 16, 24)).state_dict()}, tmp_path / "wide.pt")
+    with pytest.raises(ModelError, match="different networks"):
+        blend(tmp_path / "wide.pt", tmp_path / "one.pt", 0.5, tmp_path / "out")
 
 
 def test_missing_data_are_named(tmp_path: Path) -> None:
