@@ -188,7 +188,7 @@ class CoreRig:
             raise RigError(f"the camera did not give an image: {error}") from error
         # Each image that came too late for its caller is a gap in the count.
         self._seq += self._patience.late - late
-        frame = self._frame(shot, self._seq, shot.captured_ns)
+        frame = self._frame(shot, self._seq, shot.captured_ns, self.state.exposure_ms)
         self._seq += 1
         return frame
 
@@ -317,6 +317,7 @@ class CoreRig:
         return self._run
 
     def _start(self, start: Callable[[], None]) -> None:
+        self.state.begin_sequence()
         try:
             start()
         except Exception as error:
@@ -368,13 +369,14 @@ class CoreRig:
             # No frame leaves the core before it came in, so each one bounds the core's zero.
             run.start_ns = min(run.start_ns, captured_ns - elapsed_ns)
             captured_ns = run.start_ns + elapsed_ns
+        exposure_ms = self.state.exposed_ms(run.last_ns)
         run.last_ns = captured_ns = max(captured_ns, run.last_ns)
         run.naps.came(shot.popped_ns)
         seq = run.first_seq + run.number
         self._seq = seq + 1
-        return self._frame(shot, seq, captured_ns)
+        return self._frame(shot, seq, captured_ns, exposure_ms)
 
-    def _frame(self, shot: Shot, seq: int, captured_ns: int) -> Frame:
+    def _frame(self, shot: Shot, seq: int, captured_ns: int, exposure_ms: float) -> Frame:
         state = self.state
         shape, dtype = (state.format.height, state.format.width), state.format.dtype
         if shot.pixels.shape != shape or shot.pixels.dtype != dtype:
@@ -383,7 +385,7 @@ class CoreRig:
             seq=seq,
             captured_ns=captured_ns,
             popped_ns=shot.popped_ns,
-            exposure_ms=state.exposure_ms,
+            exposure_ms=exposure_ms,
             x_um=state.x_um,
             y_um=state.y_um,
             z_um=state.z_um,

@@ -6,6 +6,8 @@ the next event that moves the stage.
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +19,8 @@ from drivers.mmcore_slm import stimulate
 from drivers.rig import ImageFormat, RigState, StageLimits
 
 _DTYPES = {1: "uint8", 2: "uint16"}
+MOST_CHANGES = 64
+"""Changes of exposure remembered while a sequence runs; frames that wait need the last few."""
 
 
 class CoreState:
@@ -49,6 +53,7 @@ class CoreState:
         self._group = group = str(core.getChannelGroup())
         self.channel = str(core.getCurrentConfig(group)) if group else ""
         self.exposure_ms = float(core.getExposure())
+        self._exposed: deque[tuple[int, float]] = deque(maxlen=MOST_CHANGES)
         self.format = self._read_format()
         self._read_xy()
         self._read_z()
@@ -160,8 +165,24 @@ class CoreState:
         self._check(useq.MDAEvent(exposure=exposure_ms), running=False)
         if exposure_ms != self._asked_exposure_ms:
             self._send(f"exposure {exposure_ms} ms", self._core.setExposure, exposure_ms)
+            self._exposed.append((time.monotonic_ns(), self.exposure_ms))
             self._asked_exposure_ms = exposure_ms
             self.exposure_ms = float(self._core.getExposure())
+
+    def begin_sequence(self) -> None:
+        """A sequence is about to start: what was changed before is true of all its frames."""
+        self._exposed.clear()
+
+    def exposed_ms(self, began_ns: int) -> float:
+        """Exposure of a frame of the sequence whose exposure began at this monotonic time.
+
+        A camera that is told of another exposure takes it for the frame after the one that it is
+        exposing, and frames that wait in its buffer were exposed before.
+        """
+        for changed_ns, before_ms in self._exposed:
+            if began_ns < changed_ns:
+                return before_ms
+        return self.exposure_ms
 
     def _camera_change(self, event: useq.MDAEvent) -> bool:
         exposure = event.exposure is not None and event.exposure not in (

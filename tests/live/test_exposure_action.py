@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 import useq
@@ -61,8 +62,13 @@ def test_a_shorter_exposure_takes_effect_inside_the_sequence(rig):
     rig.stop()
     assert told == [(7, "begun"), (7, None)]
     assert not plan.burst_waiting
-    assert {frame.meta.exposure_ms for frame in first} == {20}
-    assert {frame.meta.exposure_ms for frame in rest} == {4}
+    # the one that was being exposed when the camera was told is of the old exposure still
+    assert {frame.meta.exposure_ms for frame in [*first, rest[0]]} == {20}
+    assert {frame.meta.exposure_ms for frame in rest[1:]} == {4}
+    ends_ms = [frame.meta.captured_ns / 1e6 for frame in first + rest]
+    exposed_ms = [frame.meta.exposure_ms for frame in first + rest]
+    apart_ms = [later - end for end, later in pairwise(ends_ms)]
+    assert all(ms >= least - 1 for ms, least in zip(apart_ms, exposed_ms[1:], strict=True))
     took_ms = (rest[-1].meta.captured_ns - rest[1].meta.captured_ns) / 1e6 / 6
     assert took_ms < 16  # 20 had it not taken effect
     seqs = [frame.meta.seq for frame in first + rest]
@@ -85,6 +91,17 @@ def test_a_change_that_comes_while_one_is_made_does_not_end_the_sequence(rig):
     rig.stop()
     assert served == [1, 2, 3]
     assert frames[-1].meta.exposure_ms == 3
+
+
+def test_frames_that_wait_in_the_buffer_keep_the_exposure_that_they_had(rig):
+    rig.start_sequence(9)
+    time.sleep(0.075)  # three are done and a fourth is being exposed; nobody has read them
+    assert rig.retime(4.0)
+    exposed = [rig.read(5.0).meta.exposure_ms for _ in range(9)]
+    rig.stop()
+    assert exposed[:3] == [20, 20, 20]
+    assert exposed[-3:] == [4, 4, 4]
+    assert exposed == sorted(exposed, reverse=True)
 
 
 def told_end(told):
