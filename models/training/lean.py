@@ -35,10 +35,9 @@ class LeanNet(nn.Module):
         super().__init__()
         self.net = copy.deepcopy(net.cpu()).eval()
         first: Any = self.net.down[0]
-        last: Any = self.net.up[0]
         first.first = _strided(first.first)
-        last.second, last.second_norm = _with_a_one(last.second, last.second_norm)
-        self.head = _unfolding(self.net.head, heads)
+        self.head = _first_heads(self.net.head, heads)
+        self.unfold = _unfolding(heads)
         del self.net.head
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,8 +49,39 @@ class LeanNet(nn.Module):
         for level in (2, 1, 0):
             lifted = nnf.interpolate(self.net.lift[level](x), scale_factor=2.0, mode="nearest")
             x = self.net.up[level](lifted + skips[level])
-        out: Tensor = self.head(x)
+        out: Tensor = self.unfold(self.head(x))
         return out
+
+
+@torch.no_grad()
+def as_trained(lean: LeanNet) -> SegmentNet:
+    """The network that one for export was made of, to be run or trained on as it was.
+
+    Norms that were folded into their convolutions come back as norms that change nothing; heads
+    that were left out are zero.
+    """
+    net = SegmentNet(lean.net.widths, lean.net.inputs).eval()
+    for new, old in zip(_blocks(net), _blocks(lean.net), strict=True):
+        for name in ("first", "second"):
+            layer: Any = getattr(old, name)
+            norm: Any = getattr(new, f"{name}_norm")
+            fresh: nn.Conv2d = getattr(new, name)
+            strided = layer.kernel_size != fresh.kernel_size
+            fresh.weight.copy_((_folded(layer) if strided else layer).weight)
+            if isinstance(kept := getattr(old, f"{name}_norm"), nn.BatchNorm2d):
+                norm.load_state_dict(kept.state_dict())
+            else:
+                norm.running_var.fill_(1.0 - norm.eps)
+                norm.bias.copy_(layer.bias)
+    net.lift.load_state_dict(lean.net.lift.state_dict())
+    here, there = net.head.state_dict(), lean.head.state_dict()
+    for name, given in there.items():
+        here[name].zero_()[: len(given)].copy_(given)
+    return net
+
+
+def _blocks(net: SegmentNet) -> list[Any]:
+    return [*net.down, *net.up]
 
 
 @torch.no_grad()
@@ -68,29 +98,31 @@ def _strided(folded: nn.Conv2d) -> nn.Conv2d:
 
 
 @torch.no_grad()
-def _with_a_one(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    """The same layers with one channel more, which is one everywhere."""
-    count = conv.out_channels
-    wide = nn.Conv2d(conv.in_channels, count + 1, 3, padding=1, bias=False)
-    wide.weight.zero_()
-    wide.weight[:count].copy_(conv.weight)
-    wide_norm = nn.BatchNorm2d(count + 1, eps=norm.eps).eval()
-    for name in ("weight", "bias", "running_mean", "running_var"):
-        getattr(wide_norm, name)[:count].copy_(getattr(norm, name))
-    wide_norm.weight[count], wide_norm.bias[count] = 0.0, 1.0
-    return wide, wide_norm
+def _folded(strided: nn.Conv2d) -> nn.Conv2d:
+    """The way back from `_strided`."""
+    outputs, channels, size, _ = strided.weight.shape
+    size //= FOLD
+    layer = nn.Conv2d(channels * FOLD**2, outputs, size, padding=size // 2)
+    taps = strided.weight.reshape(outputs, channels, size, FOLD, size, FOLD)
+    layer.weight.copy_(taps.permute(0, 1, 3, 5, 2, 4).reshape(layer.weight.shape))
+    return layer
 
 
 @torch.no_grad()
-def _unfolding(head: nn.Conv2d, heads: int) -> nn.ConvTranspose2d:
-    """Transposed convolution that does what one of 1 x 1 and unfolding do after each other.
-
-    The four pixels of a fold have a bias each, which a transposed convolution has not: it gets them
-    as weights of a channel of ones. In blocks of 16 channels, as engines count, that costs nothing.
-    """
+def _first_heads(head: nn.Conv2d, heads: int) -> nn.Conv2d:
+    """The layer without the outputs of later heads."""
     assert head.bias is not None
     used = heads * FOLD**2
-    layer = nn.ConvTranspose2d(head.in_channels + 1, heads, FOLD, stride=FOLD, bias=False)
-    values = torch.cat([head.weight[:used, :, 0, 0], head.bias[:used, None]], dim=1)
-    layer.weight.copy_(values.reshape(heads, FOLD, FOLD, -1).permute(3, 0, 1, 2))
+    layer = nn.Conv2d(head.in_channels, used, 1)
+    layer.weight.copy_(head.weight[:used])
+    layer.bias.copy_(head.bias[:used])  # type: ignore[union-attr]
+    return layer
+
+
+@torch.no_grad()
+def _unfolding(heads: int) -> nn.ConvTranspose2d:
+    """Transposed convolution that lays the channels of each fold out as its pixels."""
+    used = heads * FOLD**2
+    layer = nn.ConvTranspose2d(used, heads, FOLD, stride=FOLD, bias=False)
+    layer.weight.copy_(torch.eye(used).reshape(used, heads, FOLD, FOLD))
     return layer

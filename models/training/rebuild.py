@@ -22,7 +22,7 @@ from models.training.denoise_export import denoiser_from_onnx
 from models.training.denoise_net import DenoiseNet
 from models.training.gather import Grouping, HeadsToLabels
 from models.training.graph import CountsToLabels
-from models.training.lean import LeanNet
+from models.training.lean import FOLD, LeanNet
 from models.training.net import SegmentNet, widths_of
 
 Shape = tuple[int | None, ...]
@@ -96,7 +96,7 @@ def _segmenter(path: Path, graph: Any, weights: dict[str, Tensor]) -> CountsToLa
         widths, head = widths_of(weights, "net.net."), weights["net.head.weight"]
     except KeyError as missing:
         raise _foreign(path, f"it has no {missing.args[0]}") from None
-    lean = LeanNet(SegmentNet(widths), head.shape[1])
+    lean = LeanNet(SegmentNet(widths), head.shape[0] // FOLD**2)
     for block in lean.modules():
         for name in ("first", "second"):
             norm = getattr(block, f"{name}_norm", None)
