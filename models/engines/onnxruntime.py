@@ -64,8 +64,9 @@ class OnnxRuntimeEngine:
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        # Between frames, spinning threads would take cores from the camera's process.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Threads wait for the next layer awake, for the next frame asleep: between frames, spinning
+        # threads would take cores from the camera's process.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3
         try:
             session = ort.InferenceSession(str(self._path), options, providers=[PROVIDER])

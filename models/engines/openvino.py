@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.engines.base import Arrays, Shape, filled, model_name, not_open, refuse_precision
 from models.engines.buffers import ResultBuffers
 from models.engines.inside import check_held
+from models.engines.openvino_graph import speed_up
 from models.errors import EngineError
 from models.result import EngineInfo
 
@@ -66,7 +67,10 @@ class OpenVinoEngine:
             "PERFORMANCE_HINT": "LATENCY",
         }
         try:
-            compiled = ov.Core().compile_model(str(self._path), "CPU", settings)
+            core = ov.Core()
+            model = core.read_model(str(self._path))
+            speed_up(model)
+            compiled = core.compile_model(model, "CPU", settings)
             ran = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
             devices = list(compiled.get_property("EXECUTION_DEVICES"))
         except Exception as error:  # it raises plain RuntimeError and others

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import numpy as np
 import psutil
 import pytest
 from hypothesis import given
@@ -56,6 +59,20 @@ def test_a_process_kept_to_one_core_counts_one() -> None:
 def test_auto_is_stated_as_a_number() -> None:
     with open_engine(weights_path("phases"), threads="auto") as engine:
         assert engine.info.device == f"cpu, {resolve_threads('auto')} threads"
+
+
+def test_threads_sleep_between_frames() -> None:
+    """They wait awake for the next layer only: the camera's process needs the cores."""
+    image = np.random.default_rng(0).gamma(2.0, 50.0, (256, 256)).astype(np.float32)
+    with open_engine(weights_path("nuclei"), threads=2) as engine:
+        engine.run({"image": image})
+        burnt_s = time.process_time()
+        for _ in range(5):
+            engine.run({"image": image})
+        working_s = time.process_time() - burnt_s
+        burnt_s = time.process_time()
+        time.sleep(max(1.0, 4 * working_s))
+        assert time.process_time() - burnt_s < 0.5 * working_s
 
 
 @pytest.mark.parametrize("wrong", [0, 257, "some", 1.5])
