@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.engines_eager import EagerSegmenter
 from benchmarks.engines_given import Given, against_truth, apart, given_for
 from benchmarks.engines_int8 import LOST, Eight, eight_bit_files
 from benchmarks.machine import TwoCores, processor
@@ -34,6 +35,8 @@ DEFAULT: str = NetworkSettings(model="nuclei").engine
 MAIN, MAIN_SIDE = "nuclei", 512
 """Network and size that the bars are for."""
 
+EAGER = "torch eager fp32"
+"""Not our engine of the name torch, which runs the network as it was laid out for export."""
 OVER_TORCH = 2.5
 OVER_TORCH_INT8 = 4.0
 SAME = 0.98
@@ -46,8 +49,8 @@ PRECISIONS = {"onnxruntime": ("fp32",), "openvino": ("fp32", "bf16"), "torch": (
 TIMED_SEED, SEEDS = 1, tuple(range(2, 8))
 PATIENCE_S = 40.0
 """After this long no further round of a case begins; three there are at least."""
-REST_S = 0.004
-"""Between two calls: threads of some engines spin for so long when they are done."""
+REST_S = 0.015
+"""Between two calls: torch's threads spin for 10 ms after each, in the way of the next engine."""
 
 Row = dict[str, Any]
 
@@ -93,10 +96,11 @@ def _compared(card: ModelCard, side: int, folder: Path, quick: bool) -> list[Row
         answers = {
             name: [engine.run(one.inputs) for one in others] for name, engine in opened.items()
         }
-    torch = took["torch fp32"]
+    peer = EAGER if EAGER in took else "torch fp32"
+    torch = took.pop(peer) if peer == EAGER else took[peer]
     best = min((took[f"{one.engine} int8"] for one in eight), default=0.0)
     for name, seconds in took.items():
-        error = apart(card, others, answers[name], answers["torch fp32"])
+        error = apart(card, others, answers[name], answers[peer])
         row: Row = {
             "case": case,
             "ours": f"{name}, {CORES} threads, {error.value:.4f} {error.what},",
@@ -116,7 +120,9 @@ def _compared(card: ModelCard, side: int, folder: Path, quick: bool) -> list[Row
     return rows
 
 
-def _open_all(card: ModelCard, eight: list[Eight], stack: ExitStack) -> dict[str, Engine]:
+def _open_all(
+    card: ModelCard, eight: list[Eight], stack: ExitStack
+) -> dict[str, Engine | EagerSegmenter]:
     """Every engine in every precision that this machine has, by name; torch among them."""
     wanted = [
         (card.path, engine, precision)
@@ -124,7 +130,7 @@ def _open_all(card: ModelCard, eight: list[Eight], stack: ExitStack) -> dict[str
         for precision in PRECISIONS.get(engine, ())
     ]
     wanted += [(one.path, one.engine, "int8") for one in eight]
-    opened: dict[str, Engine] = {}
+    opened: dict[str, Engine | EagerSegmenter] = {}
     for path, engine, precision in wanted:
         try:
             held = stack.enter_context(open_engine(path, engine, precision, CORES))
@@ -135,6 +141,8 @@ def _open_all(card: ModelCard, eight: list[Eight], stack: ExitStack) -> dict[str
             print(f"engines: left out: {error}")
             continue
         opened[f"{engine} {precision}"] = held
+    if card.task == "segment":
+        opened[EAGER] = stack.enter_context(EagerSegmenter(card.path, CORES))
     return opened
 
 
@@ -208,5 +216,5 @@ def take_turns(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def _bound(engine: Engine, given: Given) -> Callable[[], dict[str, NDArray[Any]]]:
+def _bound(engine: Engine | EagerSegmenter, given: Given) -> Callable[[], dict[str, NDArray[Any]]]:
     return lambda: engine.run(given.inputs)
