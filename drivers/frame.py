@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from drivers.errors import FrameError
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+_DTYPES = np.dtype(np.uint8), np.dtype(np.uint16)
 
 
 class FrameMeta(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +71,7 @@ class Frame:
 
     def __post_init__(self) -> None:
         """Check shape and dtype once, where data enters."""
-        if self.pixels.ndim != 2 or self.pixels.dtype not in (np.uint8, np.uint16):
+        if self.pixels.ndim != 2 or self.pixels.dtype not in _DTYPES:
             raise FrameError(
                 f"frame {self.meta.seq}: got {self.pixels.dtype} {self.pixels.shape}, "
                 "need (y, x) uint8 or uint16; convert in the driver"

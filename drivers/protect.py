@@ -310,15 +310,12 @@ class ProtectedRig:
             self._now = replace(self._now, exposure_ms=self._devices.exposure_ms())
 
     def _saw(self, frame: Frame) -> None:
-        meta = frame.meta
-        if self._rig.info.frame_count is None:
-            self._now = replace(
-                self._now,
-                x_um=meta.x_um,
-                y_um=meta.y_um,
-                z_um=meta.z_um,
-                exposure_ms=meta.exposure_ms,
-            )
+        meta, now = frame.meta, self._now
+        found = (meta.x_um, meta.y_um, meta.z_um, meta.exposure_ms)
+        same = found == (now.x_um, now.y_um, now.z_um, now.exposure_ms)
+        if not same and self._rig.info.frame_count is None:
+            x_um, y_um, z_um, ms = found
+            self._now = replace(now, x_um=x_um, y_um=y_um, z_um=z_um, exposure_ms=ms)
 
     def _light_of(self, now: Present, interval_ms: float = 0.0) -> Light:
         image = self._rig.image_format()
