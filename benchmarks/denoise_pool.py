@@ -1,7 +1,7 @@
 """Clean movies of the simulated sample, to be trained on beside drawn ones.
 
 ``python -m benchmarks.denoise_pool --out FILE.npy --count N`` writes (n, t, y, x) float16, mean 1,
-of the form that ``models.training.denoise_movies`` writes. Seeds begin at 1,000, so that none of
+of the form that ``models.training.denoise.movies`` writes. Seeds begin at 1,000, so that none of
 these samples is one that denoisers are compared on.
 """
 

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.engines_given import Inputs
 
 if TYPE_CHECKING:
-    from models.training.graph import CountsToLabels
+    from models.training.segment.graph import CountsToLabels
 
 
 class EagerSegmenter:
@@ -37,9 +37,9 @@ class EagerSegmenter:
         """Rebuild the network."""
         import torch
 
-        from models.training.graph import CountsToLabels
-        from models.training.lean import LeanNet, as_trained
         from models.training.rebuild import module_from_onnx
+        from models.training.segment.graph import CountsToLabels
+        from models.training.segment.lean import LeanNet, as_trained
 
         lean = module_from_onnx(self._path).module
         assert isinstance(lean, CountsToLabels)

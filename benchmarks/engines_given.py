@@ -48,12 +48,12 @@ def given_for(card: ModelCard, side: int, seeds: Sequence[int]) -> list[Given]:
 def _picture(card: ModelCard, side: int, seed: int) -> Given:
     rng = np.random.default_rng([seed, 0xE6])
     if card.name == "bacteria":
-        from models.training.colony import draw_colony
+        from models.training.segment.colony import draw_colony
 
         drawn, truth = draw_colony(side, card.diameter_px, rng)
         counts = np.asarray(drawn * 1000 + 200, np.float32)
     elif card.name == "cells":
-        from models.training.phase import draw_counts
+        from models.training.phase.fields import draw_counts
 
         drawn, truth = draw_counts(side, card.diameter_px, rng)
         counts = np.asarray(drawn, np.float32)

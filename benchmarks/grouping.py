@@ -64,7 +64,7 @@ def drawn_heads(size: int, count: int, unit_px: float) -> NDArray[np.float32]:
 
 
 def grouping_in_onnxruntime(path: Path, threads: int) -> Group:
-    """Our grouping, from the file that ``models.training.gather.export_grouping`` writes."""
+    """Our grouping, from the file that `models.training.segment.gather` writes."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()

@@ -157,8 +157,8 @@ def _grouping_rows(quick: bool) -> list[Row]:
     missing = [name for name in ("torch", "onnxscript", "skimage") if find_spec(name) is None]
     if missing:
         return [_left_out(f"grouping, beside {label}", *missing)]
-    from models.training.gather import export_grouping
-    from models.training.net import OFFSET_UNIT_PX
+    from models.training.segment.gather import export_grouping
+    from models.training.segment.net import OFFSET_UNIT_PX
 
     with tempfile.TemporaryDirectory() as folder:
         path = export_grouping(Path(folder) / "grouping.onnx")

@@ -89,8 +89,8 @@ def train_segment(
     Needs the extra "train". Can be stopped at any time, and goes on from its last checkpoint.
     """
     _need_torch()
-    from models.training.command import export_and_score
-    from models.training.train_segment import TrainSegmentSettings, train
+    from models.training.segment.command import export_and_score
+    from models.training.segment.train import TrainSegmentSettings, train
 
     settings = _settings(
         TrainSegmentSettings,
@@ -140,8 +140,8 @@ def train_classify(
     Needs the extra "train". Can be stopped at any time, and goes on from its last checkpoint.
     """
     _need_torch()
-    from models.training.classify_command import train_and_export
-    from models.training.train_classify import TrainClassifySettings
+    from models.training.classify.command import train_and_export
+    from models.training.classify.train import TrainClassifySettings
 
     settings = _settings(
         TrainClassifySettings,

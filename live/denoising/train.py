@@ -215,9 +215,9 @@ def _card(start: Path, out: Path, frames: TrainingFrames, trial: Trial) -> str:
 def fine_tune_here(
     frames: NDArray[Any], start: Path, seconds: float, seed: int, progress: Progress
 ) -> Trained:
-    """Train with torch, the way of ``models.training.denoise_onrig``."""
+    """Train with torch, the way of ``models.training.denoise.onrig``."""
     # by name: in this process torch is loaded now, and in no other
-    tuning = import_module("models.training.denoise_onrig")
+    tuning = import_module("models.training.denoise.onrig")
 
     def told(
         elapsed_s: float, left_s: float, loss_start: float, loss_now: float, loss_best: float

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import ModelError
-from models.training.classnet import ClassNet, CropsToProbabilities
-from models.training.denoise_export import denoiser_from_onnx
-from models.training.denoise_net import DenoiseNet
-from models.training.gather import Grouping, HeadsToLabels
-from models.training.graph import CountsToLabels
-from models.training.lean import FOLD, LeanNet
-from models.training.net import SegmentNet, widths_of
+from models.training.classify.net import ClassNet, CropsToProbabilities
+from models.training.denoise.export import denoiser_from_onnx
+from models.training.denoise.net import DenoiseNet
+from models.training.segment.gather import Grouping, HeadsToLabels
+from models.training.segment.graph import CountsToLabels
+from models.training.segment.lean import FOLD, LeanNet
+from models.training.segment.net import SegmentNet, widths_of
 
 Shape = tuple[int | None, ...]
 

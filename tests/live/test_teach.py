@@ -261,7 +261,7 @@ def test_recent_frames_are_bounded_and_a_near_neighbour_serves() -> None:
 
 def test_what_is_taught_can_be_trained_on(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="training needs the extra `train`")
-    from models.training.examples import read_examples
+    from models.training.classify.examples import read_examples
 
     cells, teacher = Cells(), Teacher(tmp_path)
     for seq in range(5):

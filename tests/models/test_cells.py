@@ -11,7 +11,7 @@ import yaml
 from models import load_pipeline
 from models.result import ImageContext
 from models.scoring.instances import agreement
-from models.training.phase import draw_counts
+from models.training.phase.fields import draw_counts
 
 CONFIG = Path(__file__).parents[2] / "config" / "pipelines" / "cells.yaml"
 DEVELOPMENT_DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -47,8 +47,8 @@ def test_real_cells_never_trained_on_are_found() -> None:
     pytest.importorskip("torch", reason="torch is not installed (extra `train`)")
     if not DEVELOPMENT_DATA.is_dir():
         pytest.skip(f"no development data at {DEVELOPMENT_DATA}")
-    from models.training.evaluate import evaluate
-    from models.training.phase_pairs import c2c12_pairs
+    from models.training.phase.pairs import c2c12_pairs
+    from models.training.segment.evaluate import evaluate
 
     scores = {score.part: score for score in evaluate("cells", c2c12_pairs(DEVELOPMENT_DATA))}
     assert scores["c2c12"].ap50 >= 0.45

@@ -18,15 +18,15 @@ from models.errors import ImageError, ModelError
 from models.result import ImageContext
 from models.tasks.crops import CROP_PX, cut_crops, typical_of
 from models.tasks.measure import measure
-from models.training.class_figures import (
+from models.training.classify.confusion import save_confusion, save_reliability
+from models.training.classify.examples import FEWEST_CROPS, MARGIN, crop_from_file, read_examples
+from models.training.classify.figures import (
     BINS,
     class_figures,
     crossfitted,
     fit_temperature,
     softmax,
 )
-from models.training.confusion import save_confusion, save_reliability
-from models.training.examples import FEWEST_CROPS, MARGIN, crop_from_file, read_examples
 
 
 @pytest.fixture(scope="module")

@@ -21,18 +21,18 @@ from models.engines import engines_installed, open_engine  # noqa: E402
 from models.errors import ModelError  # noqa: E402
 from models.pipeline import load_pipeline  # noqa: E402
 from models.result import ImageContext  # noqa: E402
-from models.training.checkpoint import load_checkpoint  # noqa: E402
-from models.training.class_augment import ClassSampler, plain  # noqa: E402
-from models.training.classify_command import export_classifier  # noqa: E402
-from models.training.classnet import (  # noqa: E402
+from models.training.classify.augment import ClassSampler, plain  # noqa: E402
+from models.training.classify.command import export_classifier  # noqa: E402
+from models.training.classify.examples import Examples, read_examples  # noqa: E402
+from models.training.classify.net import (  # noqa: E402
     ClassNet,
     CropsToProbabilities,
     net_from_onnx,
     without_norm,
 )
-from models.training.examples import Examples, read_examples  # noqa: E402
-from models.training.net import count_weights  # noqa: E402
-from models.training.train_classify import TrainClassifySettings, train  # noqa: E402
+from models.training.classify.train import TrainClassifySettings, train  # noqa: E402
+from models.training.segment.checkpoint import load_checkpoint  # noqa: E402
+from models.training.segment.net import count_weights  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -17,13 +17,13 @@ from hypothesis import strategies as st  # noqa: E402
 from models.catalog import weights_path  # noqa: E402
 from models.engines import open_engine  # noqa: E402
 from models.errors import ModelError  # noqa: E402
-from models.training.denoise_export import denoiser_from_onnx, export_denoiser  # noqa: E402
-from models.training.denoise_movies import draw_movie, write_pool  # noqa: E402
-from models.training.denoise_net import MULTIPLE, STATE_CHANNELS, DenoiseNet  # noqa: E402
-from models.training.denoise_noise import expose  # noqa: E402
-from models.training.denoise_onrig import fine_tune  # noqa: E402
-from models.training.denoise_textures import KINDS, scaled  # noqa: E402
-from models.training.train_denoise import denoise_movie, draw_batch, log_error  # noqa: E402
+from models.training.denoise.export import denoiser_from_onnx, export_denoiser  # noqa: E402
+from models.training.denoise.movies import draw_movie, write_pool  # noqa: E402
+from models.training.denoise.net import MULTIPLE, STATE_CHANNELS, DenoiseNet  # noqa: E402
+from models.training.denoise.noise import expose  # noqa: E402
+from models.training.denoise.onrig import fine_tune  # noqa: E402
+from models.training.denoise.textures import KINDS, scaled  # noqa: E402
+from models.training.denoise.train import denoise_movie, draw_batch, log_error  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 
 from models.tasks.noise import NoiseModel  # noqa: E402
-from models.training.denoise_recorrupt import (  # noqa: E402
+from models.training.denoise.recorrupt import (  # noqa: E402
     STRENGTH,
     Recorruption,
     recorruption_for,
 )
-from models.training.denoise_variance import (  # noqa: E402
+from models.training.denoise.variance import (  # noqa: E402
     MOST,
     VarianceRatio,
     measured_ratio,

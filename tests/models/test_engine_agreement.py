@@ -93,8 +93,8 @@ def test_torch(reference: list[Labels]) -> None:
 
 def test_layout_for_export_changes_rounding_alone() -> None:
     torch = pytest.importorskip("torch", reason="needs the extra parfocal[train]")
-    from models.training.lean import LeanNet
-    from models.training.net import SegmentNet
+    from models.training.segment.lean import LeanNet
+    from models.training.segment.net import SegmentNet
 
     torch.manual_seed(3)
     net = SegmentNet((8, 16, 32, 64)).eval()
@@ -117,8 +117,8 @@ def test_grouping_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     torch = pytest.importorskip("torch", reason="needs the extra parfocal[train]")
     pytest.importorskip("onnxscript", reason="needs the extra parfocal[train]")
     from benchmarks.grouping import drawn_heads
-    from models.training.gather import Grouping, export_grouping, gather
-    from models.training.net import OFFSET_UNIT_PX
+    from models.training.segment.gather import Grouping, export_grouping, gather
+    from models.training.segment.net import OFFSET_UNIT_PX
 
     tqdm = pytest.importorskip("tqdm", reason="the exporter draws its progress with it")
     monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)  # else it leaves a thread behind

@@ -17,9 +17,9 @@ from models.catalog import models_available, read_card, weights_path  # noqa: E4
 from models.engines import open_engine  # noqa: E402
 from models.engines.torch import TorchEngine  # noqa: E402
 from models.errors import EngineError, ModelError  # noqa: E402
-from models.training.gather import Grouping  # noqa: E402
 from models.training.rebuild import module_from_onnx  # noqa: E402
-from models.training.tasks import TASKS  # noqa: E402
+from models.training.segment.gather import Grouping  # noqa: E402
+from models.training.segment.tasks import TASKS  # noqa: E402
 
 CARDS = [pytest.param(card, id=card.name) for card in models_available()]
 SIDE = 256
@@ -107,7 +107,7 @@ def test_a_file_written_anew_gives_the_same_and_sorts_less(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnxscript", reason="needs the extra parfocal[train]")
-    from models.training.reexport import reexport
+    from models.training.segment.reexport import reexport
 
     tqdm = pytest.importorskip("tqdm", reason="the exporter draws its progress with it")
     monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)  # else it leaves a thread behind

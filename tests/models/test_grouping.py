@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="needs the extra parfocal[train]")
 
-from models.training.gather import Grouping, gather  # noqa: E402
-from models.training.net import OFFSET_UNIT_PX  # noqa: E402
+from models.training.segment.gather import Grouping, gather  # noqa: E402
+from models.training.segment.net import OFFSET_UNIT_PX  # noqa: E402
 
 
 def widest(image: NDArray[np.float64], window: int) -> NDArray[np.float64]:

@@ -15,17 +15,17 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed (extra `tr
 
 from models.engines import engines_installed, open_engine  # noqa: E402
 from models.errors import ModelError  # noqa: E402
-from models.training.augment import Augment, make_crop  # noqa: E402
-from models.training.blend import blend  # noqa: E402
-from models.training.checkpoint import load_checkpoint, load_net  # noqa: E402
-from models.training.data import make_pair  # noqa: E402
-from models.training.gather import Grouping, gather  # noqa: E402
-from models.training.graph import CountsToLabels  # noqa: E402
-from models.training.net import HEADS, OFFSET_UNIT_PX, SegmentNet, count_weights  # noqa: E402
-from models.training.targets import targets_from_labels  # noqa: E402
-from models.training.teacher import taught  # noqa: E402
-from models.training.train_segment import TrainSegmentSettings, train  # noqa: E402
-from models.training.views import normalise, two_views  # noqa: E402
+from models.training.segment.augment import Augment, make_crop  # noqa: E402
+from models.training.segment.blend import blend  # noqa: E402
+from models.training.segment.checkpoint import load_checkpoint, load_net  # noqa: E402
+from models.training.segment.data import make_pair  # noqa: E402
+from models.training.segment.gather import Grouping, gather  # noqa: E402
+from models.training.segment.graph import CountsToLabels  # noqa: E402
+from models.training.segment.net import HEADS, OFFSET_UNIT_PX, SegmentNet, count_weights  # noqa: E402
+from models.training.segment.targets import targets_from_labels  # noqa: E402
+from models.training.segment.teacher import taught  # noqa: E402
+from models.training.segment.train import TrainSegmentSettings, train  # noqa: E402
+from models.training.segment.views import normalise, two_views  # noqa: E402
 
 DISCS = ((20, 24, 9), (20, 44, 10), (60, 30, 12), (70, 70, 6), (75, 106, 14), (40, 100, 8))
 SHAPE = (96, 128)
@@ -139,7 +139,7 @@ def test_exported_graph_equals_torch(exported: tuple[SegmentNet, Path], engine: 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[SegmentNet, Path]:
     """A network of random weights, narrow so that it exports fast, and its file."""
-    from models.training.export import export_onnx
+    from models.training.segment.export import export_onnx
 
     torch.manual_seed(2)
     net = SegmentNet((4, 8, 16, 32)).eval()
@@ -234,8 +234,8 @@ BARS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("task", sorted({task for task, _ in BARS}))
 def test_shipped_weights_hold_on_images_never_trained_on(task: str) -> None:
-    from models.training.evaluate import evaluate
-    from models.training.tasks import task_named
+    from models.training.segment.evaluate import evaluate
+    from models.training.segment.tasks import task_named
 
     if not DEVELOPMENT_DATA.is_dir():
         pytest.skip(f"no development data at {DEVELOPMENT_DATA}")

@@ -6,8 +6,8 @@ import mahotas
 import numpy as np
 import pytest
 
-from models.training.colony import draw_colony, draw_rods
-from models.training.crowding import box_blur, pale, paste
+from models.training.segment.colony import draw_colony, draw_rods
+from models.training.segment.crowding import box_blur, pale, paste
 
 
 @pytest.mark.parametrize("seed", range(6))

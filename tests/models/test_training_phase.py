@@ -8,11 +8,11 @@ import mahotas
 import numpy as np
 import pytest
 
-from models.training.phase import draw_counts, draw_field
-from models.training.phase_bodies import compose, make_body, random_habit
-from models.training.phase_dirt import camera, debris, dust, lamp
-from models.training.phase_optics import Optics, expose, random_optics
-from models.training.phase_shapes import KINDS
+from models.training.phase.bodies import compose, make_body, random_habit
+from models.training.phase.dirt import camera, debris, dust, lamp
+from models.training.phase.fields import draw_counts, draw_field
+from models.training.phase.optics import Optics, expose, random_optics
+from models.training.phase.shapes import KINDS
 
 SIZE = 96
 CLEAR = np.ones((SIZE, SIZE), np.float32)

@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra parfocal[train]")
 
 from models.errors import ModelError  # noqa: E402
-from models.training.checkpoint import load_checkpoint, load_net  # noqa: E402
-from models.training.lean import LeanNet, as_trained  # noqa: E402
-from models.training.net import HEADS, SegmentNet  # noqa: E402
-from models.training.prune import prune, write_pruned  # noqa: E402
+from models.training.segment.checkpoint import load_checkpoint, load_net  # noqa: E402
+from models.training.segment.lean import LeanNet, as_trained  # noqa: E402
+from models.training.segment.net import HEADS, SegmentNet  # noqa: E402
+from models.training.segment.prune import prune, write_pruned  # noqa: E402
 
 WIDTHS = (8, 16, 24, 32)
 

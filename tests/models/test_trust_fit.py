@@ -15,11 +15,11 @@ from models.catalog import WEIGHTS, read_card
 from models.errors import ModelError
 from models.tasks.calibration import calibrated
 from models.tasks.strangeness import WORDS, judge
-from models.training.calibrate import calibrate, describe
-from models.training.data import Pair, make_pair
-from models.training.foreign import foreign_images
 from models.training.reliability import reliability
-from models.training.trustfit import Observed, changed, fit_calibration, limits_from
+from models.training.segment.calibrate import calibrate, describe
+from models.training.segment.data import Pair, make_pair
+from models.training.segment.foreign import foreign_images
+from models.training.segment.trustfit import Observed, changed, fit_calibration, limits_from
 
 NUCLEI = Path(__file__).parents[1] / "data" / "nuclei"
 
