@@ -52,14 +52,30 @@ def list_models(json_file: JsonFile = None) -> None:
 
 @train_app.command(
     "segment",
-    epilog="Example: parfocal models train segment --task nuclei --data pictures --out training",
+    epilog="Example: parfocal models train segment --data labelled --out mine --minutes 10",
 )
 def train_segment(
     data: Annotated[
-        Path, typer.Option("--data", metavar="DIR", help="Folder that holds seg/ and track/.")
+        Path,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            help="Your labelled images, NAME_img.tif and NAME_lab.tif or images/ and labels/.",
+        ),
     ],
     out: OutFolder,
-    task: Annotated[str, typer.Option("--task", help="nuclei, bacteria or cells.")] = "nuclei",
+    task: Annotated[
+        str, typer.Option("--task", help="What they are like: nuclei, bacteria or cells.")
+    ] = "nuclei",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Network to go on from, a name or an ONNX file; the task's for your own images. "
+            "new for none.",
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Of the network: NAME.onnx, NAME.md.")] = "",
     minutes: Minutes = 30.0,
     threads: Threads = 1,
     device: Device = "cpu",
@@ -97,6 +113,8 @@ def train_segment(
         data=data,
         out=out,
         task=task,
+        start=_start(start, task, data),
+        name=name,
         minutes=minutes,
         threads=threads,
         device=device,
@@ -109,7 +127,11 @@ def train_segment(
     _need_checkpoint(out, export_only)
     if not export_only:
         train(settings)
-    _say_weights(export_and_score(settings))
+    path = export_and_score(settings)
+    _say_weights(path)
+    console().print(
+        f"In a pipeline: segment: {{kind: network, model: {path}}}", markup=False, soft_wrap=True
+    )
 
 
 @train_app.command(
@@ -202,6 +224,15 @@ def _need_torch() -> None:
             "training needs torch, onnx and onnxscript, which are not all installed: "
             "pip install 'parfocal[train]'"
         )
+
+
+def _start(asked: str | None, task: str, data: Path) -> str:
+    """Network to go on from: few labelled images are enough to change one, not to make one."""
+    from models.training.segment.own import has_own
+
+    if asked is None:
+        return task if has_own(data) else ""
+    return "" if asked == "new" else asked
 
 
 def _settings(kind: Any, **given: Any) -> Any:

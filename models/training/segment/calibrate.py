@@ -152,6 +152,11 @@ def _usual_reason(verdicts: list[Strangeness]) -> str:
     return named.most_common(1)[0][0] if named else ""
 
 
+def _part(value: float) -> str:
+    """A share in words; there is none of pairs where no object is wrong, or none right."""
+    return "none" if math.isnan(value) else f"{value:.1%}"
+
+
 def describe(figures: TrustFigures) -> str:
     """The section of the card: figures in Markdown."""
     flags = "\n".join(
@@ -168,8 +173,8 @@ what was fitted to the other half.
   {figures.before.error:.3f} for the mean foreground probability as it is. Mean squared error
   {figures.brier[1]:.4f}; {figures.brier[0]:.4f} for the mean probability.
 - Uncertainty (1 less confidence times overlap with the labels of the flipped image) ranks wrong
-  objects above right ones in {figures.auroc_half:.1%} of pairs (AUROC) at IoU 0.5, and in
-  {figures.auroc_strict:.1%} at 0.75.
+  objects above right ones in {_part(figures.auroc_half)} of pairs (AUROC) at IoU 0.5, and in
+  {_part(figures.auroc_strict)} at 0.75.
 - Images flagged as unlike those trained on, first the held-out parts, then foreign ones:
 
 | kind | images | flagged | most often for |

@@ -50,6 +50,16 @@ Fluorescence only: bright objects on a dark ground. Lobed or blebbing nuclei are
 Laboratories differ in whether an outline includes the soft halo; the network draws a compromise,
 which costs agreement at an overlap of 0.75. Nuclei far smaller than 8 px cannot be told apart.
 """,
+    "own": _COMMON
+    + """
+## Trained on
+{trained} labelled images of the user's own, from {start} as a start, changed as those of `{task}`
+are; {held} more were held out, chosen by a hash of their names. Trained for {minutes:g} minutes.
+
+## Limits
+Images like those that it was trained on. Look at the figures below: with few held-out objects they
+say little, and images of another day may differ more than these do.
+""",
     "bacteria": _COMMON
     + """
 ## Trained on

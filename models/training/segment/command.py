@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -13,11 +13,14 @@ from models.errors import ModelError
 from models.training.segment.calibrate import calibrate, describe, foreign_pairs
 from models.training.segment.cards import TEXTS
 from models.training.segment.checkpoint import load_checkpoint, load_net
+from models.training.segment.data import Pair
 from models.training.segment.evaluate import PartScore, evaluate, table, write_card
 from models.training.segment.export import export_onnx
 from models.training.segment.net import STRIDE, count_weights
+from models.training.segment.own import has_own
 from models.training.segment.tasks import task_named
 from models.training.segment.train import TrainSegmentSettings
+from models.training.segment.trustfit import FEWEST
 
 
 def export_and_score(settings: TrainSegmentSettings, trust: bool = True) -> Path:
@@ -34,35 +37,58 @@ def export_and_score(settings: TrainSegmentSettings, trust: bool = True) -> Path
     task = task_named(settings.task)
     checkpoint = settings.out / "checkpoint.pt"
     net, state = load_net(checkpoint), load_checkpoint(checkpoint)
-    path = export_onnx(net, settings.out / f"{settings.task}.onnx", task.grouping)
-    diameter_px = task.diameter_px
+    name, own = settings.model_name, has_own(settings.data)
+    path = export_onnx(net, settings.out / f"{name}.onnx", task.grouping)
+    all_pairs, diameter_px = settings.pairs(), task.diameter_px
     front: dict[str, str | float | int] = {
-        "name": settings.task,
+        "name": name,
         "task": "segment",
-        "summary": task.summary,
+        "summary": f"{task.summary}; trained on own images" if own else task.summary,
         "diameter_px": diameter_px,
         "pixel_multiple": STRIDE,
         "licence": "BSD-3-Clause",
     }
     if task.sure_centre:
         front["sure_centre"] = task.sure_centre
-    text = TEXTS[settings.task].format(
+    text = TEXTS["own" if own else settings.task].format(
         multiple=STRIDE,
         diameter=diameter_px,
         weights=count_weights(net),
         minutes=round(float(state["spent_s"]) / 60, 1),
+        start=settings.start or "nothing",
+        task=settings.task,
+        trained=sum(p.split == "train" for p in all_pairs),
+        held=sum(p.split != "train" for p in all_pairs),
     )
     # the scorer reads the card, so there is one before there are figures
     write_card(path.with_suffix(".md"), front, text, [])
-    pairs = [p for p in task.pairs(settings.data) if p.split not in settings.also_train]
+    pairs = [p for p in all_pairs if p.split not in settings.also_train]
     scores = evaluate(str(path), pairs, task.polarity)
-    write_card(path.with_suffix(".md"), front, text + _before(settings, scores), scores)
-    Console().print(Markdown(table(scores)))
-    if trust:
-        others = foreign_pairs(task.name, settings.data)
+    shown = scores
+    if own and settings.start:
+        before = evaluate(settings.start, pairs, task.polarity)
+        shown = [*scores, *(replace(one, part=f"{one.part}, {settings.start}") for one in before)]
+    write_card(path.with_suffix(".md"), front, text + _before(settings, scores), shown)
+    Console().print(Markdown(table(shown)))
+    if own and trust and (few := _too_few(pairs)):
+        Console().print(f"Confidence is not calibrated: {few}.")
+    elif trust:
+        others = [] if own else foreign_pairs(task.name, settings.data)
         figures = calibrate(str(path), pairs, others, task.augment)
         Console().print(Markdown(describe(figures)))
     return path
+
+
+def _too_few(pairs: list[Pair]) -> str:
+    """Why trust cannot be fitted to these images; empty when it can."""
+    trained = sum(p.split == "train" and bool(p.labels.any()) for p in pairs)
+    held = sum(p.split != "train" and bool(p.labels.any()) for p in pairs)
+    if trained >= FEWEST and held >= 2:
+        return ""
+    return (
+        f"that needs {FEWEST} labelled images with objects to train on and 2 held out, got "
+        f"{trained} and {held}"
+    )
 
 
 def _before(settings: TrainSegmentSettings, scores: list[PartScore]) -> str:

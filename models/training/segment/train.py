@@ -24,11 +24,17 @@ from models.training.segment.checkpoint import load_checkpoint, load_net
 from models.training.segment.data import Pair
 from models.training.segment.loss import segment_loss
 from models.training.segment.net import WIDTHS, SegmentNet, count_weights, widths_of
+from models.training.segment.own import has_own, own_pairs
+from models.training.segment.start import start_from
 from models.training.segment.tasks import task_named
 from models.training.segment.teacher import taught
 from models.training.segment.views import two_views
 
 CHECKPOINT_S = 60.0
+GENTLER = 3.0
+"""Smaller steps where a trained network goes on: it has more to lose than to learn."""
+START_BATCHES = 6
+"""Looked at by the norms of a network that goes on."""
 Width = Annotated[int, Field(ge=1, le=512)]
 
 
@@ -38,8 +44,15 @@ class TrainSegmentSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: str = "nuclei"
+    """How images are changed while training, and pixels grouped afterwards."""
     data: Path
-    """Folder that holds ``seg/`` and ``track/``."""
+    """Folder of labelled images, see `models.training.segment.own`; or the development data, which
+    hold ``seg/`` and ``track/``."""
+    start: str = ""
+    """Network to go on from, as of `start_from`; empty for a new one."""
+    name: str = ""
+    """Of the network and its files; empty for that of the task, or of the folder in ``out`` where
+    the images are the user's own."""
     out: Path
     """Folder for checkpoint, log and curve; an existing checkpoint is continued."""
     minutes: Annotated[float, Field(gt=0)] = 30.0
@@ -58,6 +71,18 @@ class TrainSegmentSettings(BaseModel):
     """Channels of the four levels of a new network; one that is continued keeps its own."""
     teacher: Path | None = None
     """Checkpoint of a trained network whose answers soften the labels; see `teacher`."""
+
+    @property
+    def model_name(self) -> str:
+        """What the network and its files are called."""
+        own = self.out.resolve().name if has_own(self.data) else self.task
+        return self.name or own
+
+    def pairs(self) -> list[Pair]:
+        """The images to train on and to judge by."""
+        if has_own(self.data):
+            return own_pairs(self.data)
+        return task_named(self.task).pairs(self.data)
 
 
 class Sampler:
@@ -113,6 +138,15 @@ class Averaged:
                 mine[name].copy_(here)
 
 
+def _started(settings: TrainSegmentSettings, pairs: list[Pair], how: Augment) -> SegmentNet:
+    """The network that training starts from, with norms that know these images."""
+    rng = np.random.default_rng([settings.seed, 0x57A7])
+    sampler = Sampler(pairs, rng)
+    return start_from(
+        settings.start, [_batch(sampler, settings, how, rng)[0] for _ in range(START_BATCHES)]
+    )
+
+
 def held_out_loss(net: SegmentNet, batches: list[tuple[Tensor, Tensor, Tensor]]) -> float:
     """Mean loss over fixed batches."""
     with torch.no_grad():
@@ -132,13 +166,18 @@ def train(settings: TrainSegmentSettings) -> Path:
     torch.set_num_threads(settings.threads)
     path = settings.out / "checkpoint.pt"
     task = task_named(settings.task)
-    pairs, how = task.pairs(settings.data), task.augment
+    pairs, how = settings.pairs(), task.augment
     teacher = None if settings.teacher is None else load_net(settings.teacher)
     settings.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
     state = load_checkpoint(path) if path.is_file() else None
-    net = SegmentNet(settings.widths if state is None else widths_of(state["net"]))
-    optimiser = torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=1e-3)
+    known = {"train", *settings.also_train}
+    if state is None and settings.start:
+        net = _started(settings, [p for p in pairs if p.split in known], how)
+    else:
+        net = SegmentNet(settings.widths if state is None else widths_of(state["net"]))
+    top = settings.learning_rate / (GENTLER if settings.start else 1.0)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=top, weight_decay=1e-3)
     spent_s, step, history = 0.0, 0, list[list[float]]()
     average = Averaged(net)
     if state is not None:
@@ -153,7 +192,6 @@ def train(settings: TrainSegmentSettings) -> Path:
     # channels last is twice as fast on a CPU
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rng = np.random.default_rng([settings.seed, step])
-    known = {"train", *settings.also_train}
     sampler = Sampler([p for p in pairs if p.split in known], rng)
     check_rng = np.random.default_rng(99)
     check_sampler = Sampler([p for p in pairs if p.split not in known], check_rng)
@@ -185,7 +223,7 @@ def train(settings: TrainSegmentSettings) -> Path:
             warm = min(1.0, (step + 1) / 100)
             cosine = 0.5 * (1 + np.cos(np.pi * spent_s / budget_s))
             for group in optimiser.param_groups:
-                group["lr"] = settings.learning_rate * warm * max(float(cosine), 0.01)
+                group["lr"] = top * warm * max(float(cosine), 0.01)
             x, y, valid = (t.to(settings.device) for t in _batch(sampler, settings, how, rng))
             net.train()
             with torch.autocast(settings.device, torch.bfloat16, enabled=settings.low_precision):
