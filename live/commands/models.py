@@ -98,6 +98,9 @@ def train_segment(
         Path | None,
         typer.Option(metavar="FILE", help="checkpoint.pt of a network whose answers count too."),
     ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="Of the first steps.")
+    ] = None,
     export_only: ExportOnly = False,
 ) -> None:
     """Train a segmentation network, export it as ONNX and score it on held-out images.
@@ -123,6 +126,7 @@ def train_segment(
         also_train=tuple(also_train or ()),
         teacher=teacher,
         **({} if widths is None else {"widths": tuple(widths.split(","))}),
+        **({} if learning_rate is None else {"learning_rate": learning_rate}),
     )
     _need_checkpoint(out, export_only)
     if not export_only:
