@@ -217,8 +217,12 @@ def test_two_networks_are_blended(tmp_path: Path) -> None:
 
 
 def test_missing_data_are_named(tmp_path: Path) -> None:
+    settings = TrainSegmentSettings(task="bacteria", data=tmp_path, out=tmp_path / "out")
+    with pytest.raises(ModelError, match="found 0 labelled images"):
+        train(settings)
+    (tmp_path / "track").mkdir()
     with pytest.raises(ModelError, match="ecoli_early"):
-        train(TrainSegmentSettings(task="bacteria", data=tmp_path, out=tmp_path / "out"))
+        train(settings)
 
 
 DEVELOPMENT_DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -80,9 +80,10 @@ class TrainSegmentSettings(BaseModel):
 
     def pairs(self) -> list[Pair]:
         """The images to train on and to judge by."""
-        if has_own(self.data):
-            return own_pairs(self.data)
-        return task_named(self.task).pairs(self.data)
+        development = any((self.data / part).is_dir() for part in ("seg", "track"))
+        if development and not has_own(self.data):
+            return task_named(self.task).pairs(self.data)
+        return own_pairs(self.data)
 
 
 class Sampler:
