@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from models.errors import ModelError
 from models.training.classify.net import ClassNet, CropsToProbabilities
-from models.training.denoise.export import denoiser_from_onnx
-from models.training.denoise.net import DenoiseNet
+from models.training.denoise.export import OneFrame, denoiser_from_onnx
 from models.training.segment.gather import Grouping, HeadsToLabels
 from models.training.segment.graph import CountsToLabels
 from models.training.segment.lean import FOLD, LeanNet
@@ -80,7 +79,7 @@ def _module(
     if inputs[:1] == ("raw",):
         return HeadsToLabels(_grouping(path, graph, weights)), ()
     if inputs == ("image", "state", "noise", "fresh"):
-        return _OneFrame(denoiser_from_onnx(path)), ("net.move", "net.unet")
+        return OneFrame(denoiser_from_onnx(path)), ("net.move", "net.unet")
     if inputs == ("windows", "context"):
         classes = weights.get("net.head.bias", torch.zeros(0)).numel()
         sorter = CropsToProbabilities(ClassNet(classes, norm=False), 1.0)
@@ -165,20 +164,6 @@ def _foreign(path: Path, what: str) -> ModelError:
         f"{path.name} is no float32 network that this version exported: {what}; run it with "
         "another engine, such as onnxruntime"
     )
-
-
-class _OneFrame(nn.Module):
-    """A denoiser on one image and one noise model at a time, as the file has it."""
-
-    def __init__(self, net: DenoiseNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(
-        self, image: Tensor, state: Tensor, noise: Tensor, fresh: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        counts, kept = self.net(image, state, noise[None], fresh[None])
-        return counts, kept
 
 
 class _OneAnswer(nn.Module):

@@ -8,14 +8,12 @@ of each class are enough to change what a network sees in, and far too few to te
 from __future__ import annotations
 
 import copy
-import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 from torch.nn import functional as nnf
 
@@ -24,13 +22,13 @@ from models.errors import ModelError
 from models.training.classify.augment import ClassSampler, plain
 from models.training.classify.examples import Examples
 from models.training.classify.net import ClassNet, net_from_onnx
+from models.training.course import course, note_of
 from models.training.curve import save_curve
 from models.training.segment.checkpoint import load_checkpoint
 from models.training.segment.net import count_weights
 
 START = WEIGHTS / "phases.onnx"
 """Shipped network that training starts from."""
-CHECKPOINT_S = 30.0
 _HELD_OUT_AT_ONCE = 512
 _WATCHED = 512
 """Held-out examples that the curve is drawn from: all of them would cost more than the training."""
@@ -89,10 +87,9 @@ def train(settings: TrainClassifySettings, examples: Examples) -> Path:
     net, average = net.to(settings.device), average.to(settings.device).eval()
     size = min(settings.batch, max(16, int((~examples.held_out).sum()) // 2))
     sampler = ClassSampler(examples, np.random.default_rng([settings.seed, step]))
-    budget_s, started, recent = settings.minutes * 60.0, time.monotonic() - spent_s, list[float]()
-    saved = time.monotonic()
+    recent = list[float]()
 
-    def save() -> None:
+    def save(step: int, spent_s: float) -> str:
         if recent:
             loss = _held_out_loss(average, examples)
             history.append([spent_s / 60, float(np.mean(recent)), loss])
@@ -108,35 +105,22 @@ def train(settings: TrainClassifySettings, examples: Examples) -> Path:
         )  # fmt: skip
         fresh.replace(path)
         save_curve(history, settings.out / "curve.png", f"{settings.name}: loss over minutes")
+        return note_of(step, history)
 
-    columns = (*Progress.get_default_columns(), TimeElapsedColumn(), TextColumn("{task.fields[n]}"))
-    with Progress(*columns) as progress:
-        bar = progress.add_task(
-            f"{settings.name}, {count_weights(net)} weights", total=budget_s, n=""
-        )
-        while (spent_s := time.monotonic() - started) < budget_s:
-            # a start from nothing needs to warm up, and a new last layer on an old body does too
-            warm = min(1.0, (step + 1) / 100)
-            cosine = 0.5 * (1 + np.cos(np.pi * spent_s / budget_s))
-            for group in optimiser.param_groups:
-                group["lr"] = rate * warm * max(float(cosine), 0.01)
-            windows, context, target = (t.to(settings.device) for t in sampler.draw(size))
-            net.train()
-            loss = nnf.cross_entropy(net(windows, context), target)
-            optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward([loss])
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-            optimiser.step()
-            step += 1
-            _follow(average, net, min(_DECAY, step / (10 + step)))
-            recent.append(float(loss.detach()))
-            if time.monotonic() - saved > CHECKPOINT_S:
-                saved = time.monotonic()
-                save()
-                note = f"step {step}, loss {history[-1][1]:.3f}, held out {history[-1][2]:.3f}"
-                progress.update(bar, n=note)
-            progress.update(bar, completed=spent_s)
-    save()
+    title = f"{settings.name}, {count_weights(net)} weights"
+    minutes = settings.minutes
+    for done in course(
+        title, optimiser, rate=rate, minutes=minutes, spent_s=spent_s, step=step, save=save
+    ):
+        windows, context, target = (t.to(settings.device) for t in sampler.draw(size))
+        net.train()
+        loss = nnf.cross_entropy(net(windows, context), target)
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward([loss])
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimiser.step()
+        _follow(average, net, min(_DECAY, (done + 1) / (done + 11)))
+        recent.append(float(loss.detach()))
     return path
 
 

@@ -15,8 +15,8 @@ from models.training.onnxfile import write_onnx
 LARGEST_PX = 8192
 
 
-class _Graph(nn.Module):
-    """One image and one noise model at a time."""
+class OneFrame(nn.Module):
+    """A denoiser on one image and one noise model at a time, as the file has it."""
 
     def __init__(self, net: DenoiseNet) -> None:
         super().__init__()
@@ -25,6 +25,7 @@ class _Graph(nn.Module):
     def forward(
         self, image: Tensor, state: Tensor, noise: Tensor, fresh: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """Denoised image and what is remembered for the next one."""
         counts, kept = self.net(image, state, noise[None], fresh[None])
         return counts, kept
 
@@ -47,7 +48,7 @@ def export_denoiser(net: DenoiseNet, path: Path) -> Path:
         torch.ones(1),
     )
     return write_onnx(
-        _Graph(net), path, examples, (shape, shape, None, None),
+        OneFrame(net), path, examples, (shape, shape, None, None),
         ("image", "state", "noise", "fresh"), ("denoised", "state_out"),
     )  # fmt: skip
 

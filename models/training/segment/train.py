@@ -6,7 +6,6 @@ stopped at any time: a checkpoint is written every minute and training goes on f
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,10 +13,10 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from models.errors import ModelError
+from models.training.course import course, note_of
 from models.training.curve import save_curve
 from models.training.segment.augment import Augment, make_crop
 from models.training.segment.checkpoint import load_checkpoint, load_net
@@ -30,7 +29,6 @@ from models.training.segment.tasks import task_named
 from models.training.segment.teacher import taught
 from models.training.segment.views import two_views
 
-CHECKPOINT_S = 60.0
 GENTLER = 3.0
 """Smaller steps where a trained network goes on: it has more to lose than to learn."""
 START_BATCHES = 6
@@ -197,10 +195,9 @@ def train(settings: TrainSegmentSettings) -> Path:
     check_rng = np.random.default_rng(99)
     check_sampler = Sampler([p for p in pairs if p.split not in known], check_rng)
     checks = [_batch(check_sampler, settings, how, check_rng) for _ in range(4)]
-    budget_s, started, recent = settings.minutes * 60.0, time.monotonic() - spent_s, list[float]()
-    saved = time.monotonic()
+    recent = list[float]()
 
-    def save() -> None:
+    def save(step: int, spent_s: float) -> str:
         history.append(
             [spent_s / 60, float(np.mean(recent or [np.nan])), held_out_loss(average.net, checks)]
         )
@@ -214,35 +211,23 @@ def train(settings: TrainSegmentSettings) -> Path:
         torch.save(state, fresh)
         fresh.replace(path)
         save_curve(history, settings.out / "curve.png", f"{settings.task}: loss over minutes")
+        return note_of(step, history)
 
-    columns = (*Progress.get_default_columns(), TimeElapsedColumn(), TextColumn("{task.fields[n]}"))
-    with Progress(*columns) as progress:
-        bar = progress.add_task(
-            f"{settings.task}, {count_weights(net)} weights", total=budget_s, n=""
-        )
-        while (spent_s := time.monotonic() - started) < budget_s:
-            warm = min(1.0, (step + 1) / 100)
-            cosine = 0.5 * (1 + np.cos(np.pi * spent_s / budget_s))
-            for group in optimiser.param_groups:
-                group["lr"] = top * warm * max(float(cosine), 0.01)
-            x, y, valid = (t.to(settings.device) for t in _batch(sampler, settings, how, rng))
-            net.train()
-            with torch.autocast(settings.device, torch.bfloat16, enabled=settings.low_precision):
-                raw = net(x)
-                y = y if teacher is None else taught(teacher, x, y)
-            loss = segment_loss(raw.float(), y, valid)
-            optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward([loss])
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-            optimiser.step()
-            average.update(net)
-            recent.append(float(loss.detach()))
-            step += 1
-            if time.monotonic() - saved > CHECKPOINT_S:
-                saved = time.monotonic()
-                save()
-                note = f"step {step}, loss {history[-1][1]:.3f}, held out {history[-1][2]:.3f}"
-                progress.update(bar, n=note)
-            progress.update(bar, completed=spent_s)
-    save()
+    title = f"{settings.task}, {count_weights(net)} weights"
+    minutes = settings.minutes
+    for _ in course(
+        title, optimiser, rate=top, minutes=minutes, spent_s=spent_s, step=step, save=save
+    ):
+        x, y, valid = (t.to(settings.device) for t in _batch(sampler, settings, how, rng))
+        net.train()
+        with torch.autocast(settings.device, torch.bfloat16, enabled=settings.low_precision):
+            raw = net(x)
+            y = y if teacher is None else taught(teacher, x, y)
+        loss = segment_loss(raw.float(), y, valid)
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward([loss])
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimiser.step()
+        average.update(net)
+        recent.append(float(loss.detach()))
     return path
