@@ -14,6 +14,7 @@ pytest.importorskip("onnx", reason="making files of another precision needs the 
 import onnx
 from PIL import Image
 
+from drivers.simulated.fields import render_training_field
 from models.building.accuracy import Accuracy, WorseThanAllowed, compared, reference_on
 from models.building.build import build_model, check_build
 from models.building.bundle import write_network
@@ -97,7 +98,9 @@ def test_bf16_keeps_the_labels_of_the_whole_sample(
 def test_int8_passes_and_keeps_biases_as_they_were(
     nuclei: ModelCard, eight_bits: ModelCard, sample: list[np.ndarray]
 ) -> None:
-    held = [sample[0], sample[3]]
+    # drawn ones beside them: of eighteen objects a single outline is a twentieth
+    drawn = [render_training_field(seed, (256, 256), diameter_px=28)[0] for seed in (5, 6)]
+    held = [sample[0], sample[3], *drawn]
     found = compared(
         eight_bits, held, reference_on(nuclei, held), engine="onnxruntime", run_as="int8",
         precision="int8",

@@ -31,21 +31,15 @@ and overlapping ones are common.
 Held out while training: `plate`, whole groups of look-alike images (by image size, camera
 background and nucleus size), of which none was trained on; `image`, every seventh image of the
 other groups; `depth16`, one 16-bit field of U2OS nuclei, a cell line that was not trained on;
-`stardist`, the test image of `stardist/stardist`. In the last minutes `plate` was trained on too.
-Half of what was learned are labels, half the answers of an earlier network of other widths, which
-had been trained on the same parts. Trained for two hours of one core in all, after pruning for
-{minutes:g} minutes. Reproduce with
+`stardist`, the test image of `stardist/stardist`. Half of what was learned are labels, half the
+answers of an earlier network of other widths, which had been trained on the same parts. Trained for
+two hours of one core, of which {minutes:g} minutes after pruning. Reproduce with
 `parfocal models train segment --task nuclei --data FOLDER --low-precision` and
 
-- `--out EARLIER --widths 20,40,80,160 --minutes 75`; keep a copy of its `checkpoint.pt` as `A`;
-  then `--out EARLIER --also-train plate --minutes 100`,
+- `--out EARLIER --widths 20,40,80,160 --minutes 75`; call its `checkpoint.pt` `A`;
 - `--out WIDE --widths 16,32,96,192 --teacher A --minutes 75`; then
-  `python -m models.training.segment.prune WIDE/checkpoint.pt --widths 16 32 64 192 --out FOLDER`,
-- `--out FOLDER --teacher A --learning-rate 0.002 --minutes 55`; keep its `checkpoint.pt` as `B`;
-  then `--out FOLDER --teacher EARLIER/checkpoint.pt --also-train plate --minutes {minutes:g}`.
-
-What ships is the mean of the last two, `python -m models.training.segment.blend B
-FOLDER/checkpoint.pt --share 0.3 --out FOLDER`.
+  `python -m models.training.segment.prune WIDE/checkpoint.pt --widths 16 32 64 192 --out FOLDER`;
+- `--out FOLDER --teacher A --learning-rate 0.002 --minutes {minutes:g}`.
 
 ## Limits
 Fluorescence only: bright objects on a dark ground. Lobed or blebbing nuclei are sometimes split.
