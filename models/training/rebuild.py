@@ -142,7 +142,8 @@ def _grouping(path: Path, graph: Any, weights: Mapping[str, Tensor]) -> Grouping
             if name in given and given[name].op_type == "Where":
                 name = given[name].input[2]  # the file's own, where no other is asked for
             if name in weights and weights[name].numel() == 1:
-                limits[node.input[0]] = 1 / (1 + math.exp(-float(weights[name])))
+                # a sigmoid that does not overflow where the limit is that of any probability
+                limits[node.input[0]] = (1 + math.tanh(float(weights[name]) / 2)) / 2
     try:
         foreground, centre = limits[sigmoid.input[0]], limits[peaks[0].input[0]]
     except KeyError:
