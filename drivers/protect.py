@@ -209,6 +209,7 @@ class ProtectedRig:
     def sequence_room(self) -> int:
         """How many frames fit the camera's buffer, the limits and the light budget; at least 1."""
         room = self._rig.sequence_room()
+        self._look()  # the last frame may be of an exposure before the present one
         exposure_s = self._now.exposure_ms / 1e3
         if self._limits.max_sequence_s is not None and exposure_s > 0:
             room = min(room, int(self._limits.max_sequence_s / exposure_s))

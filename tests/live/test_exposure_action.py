@@ -10,6 +10,7 @@ import pytest
 import useq
 
 from drivers import ProtectedRig, open_rig
+from drivers.limits import LimitSettings
 from drivers.settings import MicroManagerSettings
 from live.actions.inflight import expose_in_flight
 from live.experiment.settings import RuleSettings
@@ -102,6 +103,20 @@ def test_frames_that_wait_in_the_buffer_keep_the_exposure_that_they_had(rig):
     assert exposed[:3] == [20, 20, 20]
     assert exposed[-3:] == [4, 4, 4]
     assert exposed == sorted(exposed, reverse=True)
+
+
+def test_room_for_a_sequence_goes_by_the_exposure_at_hand_not_by_that_of_the_last_frame():
+    limits = LimitSettings(max_sequence_s=0.2)
+    with ProtectedRig(open_rig(CAMERA), limits, exposure_in_sequence=True) as rig:
+        rig.apply(useq.MDAEvent(exposure=4))
+        rig.start_sequence(9)
+        rig.read(5.0)
+        assert rig.retime(2.0)
+        while rig.read(5.0).meta.exposure_ms != 2:
+            pass
+        assert rig.retime(4.0)
+        rig.stop()
+        assert rig.sequence_room() == 50
 
 
 def told_end(told):
