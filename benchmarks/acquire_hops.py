@@ -16,12 +16,11 @@ import zmq
 
 from benchmarks.acquire_read import TIMEOUT_S, Lost, sample
 from benchmarks.acquire_send import BUFFER_MB, startup
-from drivers import open_rig
+from drivers import FrameReceiver, FrameSender, open_rig
 from drivers.frame import Frame
 from drivers.micromanager import TEST_ADAPTERS
 from drivers.ring import FrameRing
 from drivers.settings import MicroManagerSettings
-from drivers.wire import FrameReceiver, FrameSender
 from live.ledger import Ledger
 
 COPY = "copy"
@@ -77,6 +76,7 @@ def _measured(size: int, frames: int) -> dict[str, list[float]]:
         stack.callback(ring.close)
         sender = stack.enter_context(FrameSender(context))
         receiver = stack.enter_context(FrameReceiver(context, sender.address))
+        receiver.wait_with(poller := zmq.Poller())
         ledger = Ledger()
         rig.start_sequence(frames)
         _fill(rig.core, frames)  # type: ignore[attr-defined]
@@ -97,7 +97,7 @@ def _measured(size: int, frames: int) -> dict[str, list[float]]:
             at.append(time.perf_counter_ns())
             np.copyto(elsewhere, frame.pixels)
             at.append(time.perf_counter_ns())
-            receiver.socket.poll(int(TIMEOUT_S * 1000))
+            poller.poll(int(TIMEOUT_S * 1000))
             at.append(time.perf_counter_ns())
             got = receiver.next(TIMEOUT_S)
             if got is None:

@@ -17,7 +17,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from drivers.wire import FrameReceiver
+from drivers import FrameReceiver
 
 TIMEOUT_S = 30.0
 QUEUE = 32
@@ -111,7 +111,6 @@ def main() -> None:
     try:
         if options.ours:
             receiver = FrameReceiver(context, options.address)
-            socket = receiver.socket
             take = taker_of_ours(receiver)
         else:
             socket = context.socket(zmq.PULL)

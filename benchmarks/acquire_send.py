@@ -26,12 +26,11 @@ import useq
 import zmq
 
 from benchmarks.acquire_read import QUEUE, TIMEOUT_S, Found, Lost
-from drivers import open_rig
+from drivers import FrameSender, open_rig
 from drivers.frame import Frame
 from drivers.micromanager import TEST_ADAPTERS
 from drivers.ring import FrameRing
 from drivers.settings import MicroManagerSettings
-from drivers.wire import FrameSender
 from live.acquire import Acquisition, Outlets, Pace
 from live.ledger import Ledger
 from live.plan.plan import Plan

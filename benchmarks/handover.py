@@ -25,10 +25,11 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from benchmarks import handover_word
 from benchmarks.handover_memcpy import sample, send_memcpy
+from drivers import FrameReceiver, FrameSender
 from drivers.frame import Frame, FrameMeta
 from drivers.ring import FrameRing
-from drivers.wire import FrameReceiver, FrameSender
 
 IN_FLIGHT = 8
 WARM_UP = 3 * IN_FLIGHT
@@ -162,6 +163,7 @@ def run(*, quick: bool = False, sizes: tuple[int, ...] = SIZES) -> list[dict[str
             if (peer, size) in BARS:
                 row["bar"] = BARS[peer, size]
             rows.append(row)
+    rows.append(handover_word.row(20 if quick else 200))
     return rows
 
 

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from drivers.motion import MotionSettings
     from drivers.opening import open_rig, rig_drivers
     from drivers.protect import ProtectedRig
+    from drivers.receiver import FrameReceiver, Received
     from drivers.replay import EndOfData
     from drivers.replay_sources import Source, list_frames
     from drivers.rig import HasTruth, ImageFormat, Rig, RigInfo, RigState, StageLimits, TrueDivision
     from drivers.ring import FrameRing, RingReader, SlotRef
     from drivers.settings import RigSettings, rig_settings
-    from drivers.wire import FrameReceiver, FrameSender, Received
+    from drivers.wire import FrameSender
 
 __all__ = [
     "CameraTimeout",
@@ -95,7 +96,8 @@ _HOMES = {
     "drivers.rig": "HasTruth ImageFormat Rig RigInfo RigState StageLimits TrueDivision",
     "drivers.ring": "FrameRing RingReader SlotRef",
     "drivers.settings": "RigSettings rig_settings",
-    "drivers.wire": "FrameReceiver FrameSender Received",
+    "drivers.receiver": "FrameReceiver Received",
+    "drivers.wire": "FrameSender",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -26,8 +26,12 @@ from drivers.sharedmem import AttachedSegment, OwnedSegment, room_bytes
 _ALIGN = 64
 _DTYPES = ("uint8", "uint16", "int32", "float32")
 _KEPT_EPOCHS = 3
-FILLING_S = 0.0001
-"""Between two looks at a slot that is being filled."""
+FILLED_S = 0.5
+"""A descriptor may come before the pixels that it names; they are there after so long, or lost."""
+_AWAKE_LOOKS = 200
+"""At a slot that is being filled: mostly it is done before one who sleeps is awake again."""
+_FILLING_S = 0.0001
+"""Between two looks after that."""
 _KEPT_FORMS = 8
 
 _Form = tuple[tuple[str, tuple[int, ...], np.dtype[Any]], ...]
@@ -95,9 +99,9 @@ class Claim:
 class FrameRing:
     """The writing end; one thread of one process writes.
 
-    The memory is taken at the first ``write``. When arrays no longer fit into a slot (larger ROI,
-    less binning, deeper pixels) a new segment is made; the last few stay linked so that readers
-    can finish what they were told of.
+    The memory is taken at the first ``write``, or ahead of it by `reserve`. When arrays no longer
+    fit into a slot (larger ROI, less binning, deeper pixels) a new segment is made; the last few
+    stay linked so that readers can finish what they were told of.
 
     Parameters
     ----------
@@ -124,6 +128,17 @@ class FrameRing:
     def depth(self) -> int:
         """Slots of the segment in use; 0 before the first write."""
         return self._layout.depth if self._layout else 0
+
+    def reserve(self, planes: Mapping[str, tuple[tuple[int, int], str]]) -> None:
+        """Take the memory now: half a GiB takes a second, in which a camera's buffer fills.
+
+        Parameters
+        ----------
+        planes
+            Name -> (y, x) shape and dtype of the arrays that will be written.
+        """
+        form = tuple((name, shape, np.dtype(dtype)) for name, (shape, dtype) in planes.items())
+        self._fit(self._place(form)[1])
 
     def write(self, planes: Mapping[str, NDArray[Any]]) -> SlotRef:
         """Copy the arrays into the oldest slot and return the claim on it.
@@ -259,8 +274,10 @@ class RingReader:
         """
         mapped = self._open(ref)
         deadline = time.monotonic() + wait_s if wait_s else 0.0
+        looks = 0
         while mapped.generations[ref.slot] == ref.generation - 1 and time.monotonic() < deadline:
-            time.sleep(FILLING_S)
+            time.sleep(_FILLING_S if looks >= _AWAKE_LOOKS else 0.0)
+            looks += 1
         self.check(ref)
         key = (ref.slot, ref.planes)
         arrays = mapped.seen.get(key)

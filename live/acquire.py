@@ -23,6 +23,7 @@ from live.actions.runner import BlockRunner, Imaging
 from live.ledger import Ledger
 from live.plan.blocks import Effect
 from live.plan.plan import Home, Job, Late, Plan
+from live.processes.foremost import foremost
 from live.processes.quietgc import quiet_gc
 from live.recording.recorder import Recorder
 
@@ -152,6 +153,7 @@ class Acquisition:
             on_effect=on_effect,
         )
 
+    @foremost()
     @quiet_gc()
     def run(self, stop: threading.Event) -> None:
         """Work until the plan is done or ``stop`` is set; raises what the rig raises."""
@@ -332,12 +334,14 @@ class Acquisition:
         ring_ns = time.monotonic_ns()
         analysis = outlets.analysis
         if analysis is not None and outlets.channel in ("", meta.channel):
+            analysis.announce(frame, ref, ring_ns)
+            claim.fill()
             if analysis.send(frame, ref, ring_ns):
                 self.counts.last_sent = meta.seq
             paced = self._pace
         else:
+            claim.fill()
             paced = None
-        claim.fill()
         self.counts.captured += 1
         outlets.recorder.submit(frame)
         outlets.ledger.mark(

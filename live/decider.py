@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from drivers import RingReader, StaleSlot, WireError
-from drivers.wire import FILLED_S
+from drivers.ring import FILLED_S
 from live.acquire import Pace
 from live.actions.ability import then_of
 from live.actions.carrier import EVERY_FRAME, NOTHING_TO_DO, Carrier, Equipment

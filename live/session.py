@@ -190,7 +190,7 @@ class Session:
                 child_specs(
                     self._settings,
                     image,
-                    analysis.address,
+                    analysis,
                     lambda: decider.state,
                     self._window(view),
                     self._faults.pipeline,
@@ -208,6 +208,7 @@ class Session:
             self._denoising.connect(supervisor)
             steering.listen(context, self._folder.path, acquisition.counts)
             with supervisor:
+                ring.reserve({"raw": ((image.height, image.width), image.dtype)})
                 self._image(acquisition, supervisor, decider, log)
                 await_last_answers(acquisition, supervisor, decider)
             board.sample()

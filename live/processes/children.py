@@ -18,9 +18,13 @@ from pathlib import Path
 
 import psutil
 
+from drivers.ahead import Turns
+from live.processes.foremost import in_line
 from live.processes.messages import Message
 
 TOKEN_VARIABLE = "PARFOCAL_TOKEN"
+AHEAD_VARIABLE = "PARFOCAL_AHEAD"
+"""Port of the rig at which it takes words ahead of what follows by the control socket."""
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 8.0
 RESTARTS_ALLOWED = 6
@@ -52,10 +56,13 @@ class ChildSpec:
 class Child:
     """One child process. The supervisor's thread alone uses it."""
 
-    def __init__(self, spec: ChildSpec, address: str, token: str, log: Path) -> None:
+    def __init__(
+        self, spec: ChildSpec, address: str, token: str, log: Path, ahead: int = 0
+    ) -> None:
         self.spec = spec
         self._address = address
-        self._token = token
+        self._told = {TOKEN_VARIABLE: token, AHEAD_VARIABLE: str(ahead)}
+        self.turns = Turns()
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self.identity: bytes | None = None
@@ -80,7 +87,7 @@ class Child:
     def start(self) -> None:
         """Start the process; its output goes to the log file."""
         command = [sys.executable, "-m", self.spec.module, "--control", self._address]
-        environment = {**os.environ, **self.spec.environment, TOKEN_VARIABLE: self._token}
+        environment = {**os.environ, **self.spec.environment, **self._told}
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(paths)
@@ -95,10 +102,12 @@ class Child:
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
                     start_new_session=True,
                 )  # fmt: skip
+        in_line(self._process.pid)
         now = time.monotonic()
         self.starts.append(now)
         self.last_heard = now
         self.identity = None
+        self.turns = Turns()
         self.ready = False
 
     def watch(self, now: float) -> str | None:

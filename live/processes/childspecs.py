@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from drivers import ImageFormat
+from drivers import FrameSender, ImageFormat
 from live.experiment.settings import ExperimentSettings
 from live.processes.children import ChildSpec
 from live.processes.messages import Configure, ConfigureDisplay, Message, pipeline_to_json
@@ -18,7 +18,7 @@ RESULT_SLOTS = 8
 def child_specs(
     settings: ExperimentSettings,
     image: ImageFormat,
-    frames: str,
+    frames: FrameSender,
     state: Callable[[], bytes],
     window: ConfigureDisplay | None,
     pipeline: Callable[[], PipelineSettings],
@@ -33,7 +33,7 @@ def child_specs(
     image
         Format of the frames, for warming up.
     frames
-        Address of the inference process's frame stream.
+        What sends them to inference.
     state
         Gives the newest tracker state, for an inference process that takes over.
     window
@@ -48,7 +48,8 @@ def child_specs(
     def configure() -> Message:
         return Configure(
             pipeline=pipeline_to_json(pipeline()),
-            frames=frames,
+            frames=frames.address,
+            frames_ahead=frames.ahead,
             policy=settings.inference.policy,
             height=image.height,
             width=image.width,

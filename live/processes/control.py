@@ -7,11 +7,21 @@ import time
 from types import TracebackType
 from typing import Self
 
+import msgspec
 import zmq
 
 from drivers import WireError
-from live.processes.children import TOKEN_VARIABLE
-from live.processes.messages import MAX_BYTES, Beat, Hello, Message, decode, encode
+from drivers.ahead import AheadGuest, Quiet
+from live.processes.children import AHEAD_VARIABLE, TOKEN_VARIABLE
+from live.processes.messages import (
+    MAX_BYTES,
+    Beat,
+    Hello,
+    Message,
+    decode,
+    encode,
+    sign_ahead,
+)
 
 SILENCE_ALLOWED_S = 5.0
 
@@ -41,8 +51,13 @@ class Control:
         self._socket.connect(address)
         self._heard = time.monotonic()
         self._last_beat = 0.0
+        self._said = 0
         self.refused = 0
         token = os.environ.get(TOKEN_VARIABLE, "")
+        port = int(os.environ.get(AHEAD_VARIABLE, "0"))
+        self._quiet = Quiet()
+        self._ahead = AheadGuest(port) if port else None
+        self._sign = sign_ahead(token, role)
         self.send(Hello(role=role, pid=os.getpid(), token=token))
 
     def __enter__(self) -> Self:
@@ -57,16 +72,25 @@ class Control:
     ) -> None:
         """Close the socket, giving the last words half a second."""
         self._socket.close()
+        if self._ahead is not None:
+            self._ahead.close()
 
     @property
     def socket(self) -> zmq.Socket[bytes]:
         """For a poller."""
         return self._socket
 
-    def send(self, message: Message) -> bool:
-        """Say something; False when the rig does not take it."""
+    def send(self, message: Message, *, ahead: bool = False) -> bool:
+        """Say something; False when the rig does not take it.
+
+        What a decision waits for is said ``ahead`` as well, see `drivers.ahead`.
+        """
+        self._said += 1
+        data = encode(msgspec.structs.replace(message, number=self._said))
+        if ahead and self._ahead is not None and self._quiet.since_the_last():
+            self._ahead.say(self._sign + data)
         try:
-            self._socket.send(encode(message), zmq.NOBLOCK)
+            self._socket.send(data, zmq.NOBLOCK)
         except zmq.Again:
             return False
         return True

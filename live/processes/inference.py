@@ -16,14 +16,14 @@ import sys
 import time
 from collections import Counter, deque
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import zmq
 
-from drivers import FrameMeta, FrameReceiver, FrameRing, ScopeError, px_to_um
+from drivers import FrameMeta, FrameReceiver, FrameRing, Received, ScopeError, px_to_um
 from drivers.ring import Claim
-from drivers.wire import Received
 from live.processes.children import DEVICE_LOST
 from live.processes.control import Control, RigGone
 from live.processes.enginewatch import EngineWatch
@@ -55,6 +55,11 @@ ROLE = "inference"
 STATE_EVERY_S = 0.25
 BEAT_EVERY_S = 0.5
 CONFIGURE_TIMEOUT_S = 30.0
+IDLE_MS = 100
+WAITING_MS = 3
+"""Between two rehearsals while a frame is expected: what takes longer is forgotten again."""
+EXPECTING_S = 0.5
+"""Where frames come further apart, their decisions can wait for a thread to wake up."""
 
 
 def context_of(meta: FrameMeta, shape: tuple[int, int]) -> ImageContext:
@@ -90,6 +95,7 @@ class Analyst:
         self._send_denoised = send_denoised
         self._copies = ResultBuffers()
         self._claim: Claim | None = None
+        self._like: tuple[FrameMeta, tuple[int, int], np.dtype[Any]] | None = None
         self._last_state = 0.0
 
     def answer(self, frame: Received, receiver: FrameReceiver) -> Result | None:
@@ -99,6 +105,7 @@ class Analyst:
         """
         self.complete()
         meta = frame.meta
+        self._like = meta, frame.pixels.shape, frame.pixels.dtype
         context = context_of(meta, frame.pixels.shape)
         # A copy proves that what was analysed is whole: tracker state cannot be taken back later.
         pixels = self._copies.take(frame.pixels.shape, frame.pixels.dtype)
@@ -136,6 +143,13 @@ class Analyst:
             end_ns=end_ns,
             state=state,
         )
+
+    def rehearse(self) -> None:
+        """Do once more what comes before the analysis of a frame, see `FrameReceiver.rehearse`."""
+        if self._like is not None:
+            meta, shape, dtype = self._like
+            context_of(meta, shape)
+            self._copies.take(shape, dtype)
 
     def complete(self) -> None:
         """Put the label image of the last answer where it was promised.
@@ -193,7 +207,14 @@ def serve(control: Control, context: zmq.Context[zmq.Socket[bytes]]) -> int:
             pipeline.restore_state(message.state)
         ring = FrameRing(message.ring_mb)
         stack.callback(ring.close)
-        receiver = stack.enter_context(FrameReceiver(context, message.frames))
+        planes = {"labels": "int32"}
+        if message.send_denoised and settings.denoise is not None:
+            planes["denoised"] = "float32"
+        shape = message.height, message.width
+        ring.reserve({name: (shape, dtype) for name, dtype in planes.items()})
+        receiver = stack.enter_context(
+            FrameReceiver(context, message.frames, ahead=message.frames_ahead)
+        )
         control.send(
             Ready(
                 role=ROLE,
@@ -228,9 +249,9 @@ class _Answering:
         """Until told to stop, or only a new process can go on; the exit code."""
         poller = zmq.Poller()
         poller.register(self._control.socket, zmq.POLLIN)
-        poller.register(self._receiver.socket, zmq.POLLIN)
+        self._receiver.wait_with(poller)
         while True:
-            poller.poll(100)
+            poller.poll(WAITING_MS if self._expecting() else IDLE_MS)
             self._answer()
             if self._analyst.lost:
                 return DEVICE_LOST
@@ -239,15 +260,24 @@ class _Answering:
 
     def _answer(self) -> None:
         frame = self._next(0.0)
-        result = None if frame is None else self._analyst.answer(frame, self._receiver)
+        if frame is None:
+            if self._expecting():
+                self._receiver.rehearse()
+                self._analyst.rehearse()
+            return
+        result = self._analyst.answer(frame, self._receiver)
         if result is None:
             return
-        if not self._control.send(result):
+        if not self._control.send(result, ahead=True):
             self._unsent["result_queue"] += 1
         self._analyst.complete()
         self._answered.append(time.monotonic())
         if self._swapped is not None and result.denoise is not None:
             self._tell_swapped(self._swapped, result.denoise.model, result.meta.seq)
+
+    def _expecting(self) -> bool:
+        """Whether the next frame is likely to come soon."""
+        return bool(self._answered) and time.monotonic() - self._answered[-1] < EXPECTING_S
 
     def _tell_swapped(self, swapped: DenoiserSwapped, model: str, first_seq: int) -> None:
         if not swapped.failed:

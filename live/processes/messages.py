@@ -22,6 +22,8 @@ MAX_BYTES = 64 * 2**20
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     version: int = PROTOCOL
+    number: int = 0
+    """Count of what a child said, from 1; the rig counts nothing."""
 
 
 class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
@@ -59,6 +61,8 @@ class Configure(_Message, frozen=True, kw_only=True, tag="configure"):
     """``PipelineSettings`` as JSON."""
     frames: str
     """Address of this child's frame stream."""
+    frames_ahead: int = 0
+    """Port at which it asks for words ahead of that stream; 0 for none."""
     policy: str
     """``every`` or ``newest``."""
     height: int
@@ -261,6 +265,11 @@ def decode(data: bytes | memoryview) -> Message:
     if message.version != PROTOCOL:
         raise WireError(f"message of version {message.version}, this program speaks {PROTOCOL}")
     return message
+
+
+def sign_ahead(token: str, role: str) -> bytes:
+    """What a child puts before a word ahead, so that the rig knows who speaks."""
+    return f"{token} {role} ".encode()
 
 
 def objects_to_bytes(objects: NDArray[np.void]) -> bytes:

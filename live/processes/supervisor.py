@@ -20,6 +20,7 @@ from typing import Self
 import zmq
 
 from drivers import SettingsError, WireError
+from drivers.ahead import AheadHost
 from drivers.wire import bind
 from live.processes.children import Child, ChildSpec
 from live.processes.messages import (
@@ -33,6 +34,7 @@ from live.processes.messages import (
     Stop,
     decode,
     encode,
+    sign_ahead,
 )
 
 BEAT_S = 0.5
@@ -90,6 +92,7 @@ class Supervisor:
         # replaced as a whole, never changed: other threads read it
         self._children: dict[str, Child] = {}
         self._address = ""
+        self._ahead: AheadHost | None = None
         self._ready = threading.Condition()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -111,6 +114,7 @@ class Supervisor:
             raise
         token = secrets.token_hex(16)
         self._address = address
+        self._ahead = AheadHost()
         self._logs.mkdir(parents=True, exist_ok=True)
         self._children = {spec.role: self._child(spec, token) for spec in self._specs}
         self._thread = threading.Thread(
@@ -191,7 +195,8 @@ class Supervisor:
         return {role: child.peak_mb for role, child in self._children.items()}
 
     def _child(self, spec: ChildSpec, token: str) -> Child:
-        return Child(spec, self._address, token, self._logs / f"{spec.role}.txt")
+        ahead = self._ahead.port if self._ahead else 0
+        return Child(spec, self._address, token, self._logs / f"{spec.role}.txt", ahead)
 
     def _start_asked(self, token: str) -> None:
         while True:
@@ -218,6 +223,8 @@ class Supervisor:
             for child in self._children.values():
                 child.end()
             router.close(0)
+            if self._ahead is not None:
+                self._ahead.close()
             with self._ready:
                 self._ready.notify_all()
 
@@ -225,8 +232,13 @@ class Supervisor:
         last_beat = last_tick = 0.0
         for child in self._children.values():
             child.start()
+        poller = zmq.Poller()
+        poller.register(router, zmq.POLLIN)
+        if self._ahead is not None:
+            poller.register(self._ahead.socket, zmq.POLLIN)
         while not self._ending.is_set():
-            if router.poll(20):
+            if poller.poll(20):
+                self._take_ahead(token)
                 self._take_all(router, token)
             self._flush(router)
             now = time.monotonic()
@@ -267,6 +279,31 @@ class Supervisor:
                 self.drops["control_refused"] += 1
                 self._on_event(f"control message refused: {error}")
 
+    def _take_ahead(self, token: str) -> None:
+        for _ in range(OUTBOX):
+            word = self._ahead.hear() if self._ahead is not None else None
+            if word is None:
+                return
+            child = self._speaker(word[0], token)
+            if child is None:
+                self.drops["control_refused"] += 1
+                continue
+            try:
+                message = decode(word[0][len(sign_ahead(token, child.spec.role)) :])
+            except WireError:
+                self.drops["control_refused"] += 1
+                continue
+            if child.turns.takes(message.number, ahead=True):
+                self._take_from(child, message)
+
+    def _speaker(self, data: bytes, token: str) -> Child | None:
+        """The child that signed a word ahead."""
+        for role, child in self._children.items():
+            sign = sign_ahead(token, role)
+            if secrets.compare_digest(data[: len(sign)], sign):
+                return child
+        return None
+
     def _take(self, parts: list[bytes], token: str) -> None:
         if len(parts) != 2:
             raise WireError(f"control message of {len(parts)} parts, need sender and body")
@@ -278,6 +315,10 @@ class Supervisor:
         child = next((c for c in self._children.values() if c.identity == identity), None)
         if child is None:
             raise WireError(f"{type(message).__name__} from a process that did not say hello")
+        if child.turns.takes(message.number, ahead=False):
+            self._take_from(child, message)
+
+    def _take_from(self, child: Child, message: Message) -> None:
         child.last_heard = time.monotonic()
         role = child.spec.role
         match message:
@@ -302,6 +343,7 @@ class Supervisor:
         if child is None or not secrets.compare_digest(message.token, token):
             raise WireError(f"hello from a stranger that calls itself {message.role!r}")
         child.identity = identity
+        child.turns.takes(message.number, ahead=False)
         child.last_heard = time.monotonic()
         self.send(message.role, child.spec.configure())
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import zmq
 
 from drivers import FrameReceiver, RingReader, WireError, px_to_um
-from drivers.wire import FILLED_S
+from drivers.ring import FILLED_S
 from live.display import (
     RuleLine,
     ShownFrame,

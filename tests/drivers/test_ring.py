@@ -86,6 +86,16 @@ def test_a_promised_slot_is_waited_for_and_shown_when_it_is_whole(ring, reader):
     assert (reader.copy(before)["raw"] == 1).all()
 
 
+def test_memory_that_was_reserved_is_what_is_written_to(ring, reader):
+    ring.reserve({"raw": ((40, 60), "uint16")})
+    depth, (segment,) = ring.depth, ring._segments
+    ref = ring.write({"raw": np.full((40, 60), 7, np.uint16)})
+    assert (ref.ring, ring.depth) == (segment.name, depth)
+    assert (reader.view(ref)["raw"] == 7).all()
+    smaller = ring.write({"raw": np.zeros((20, 20), np.uint16)})
+    assert smaller.ring == segment.name
+
+
 def test_readers_cannot_write(ring, reader):
     seen = reader.view(ring.write({"raw": image()}))["raw"]
     with pytest.raises(ValueError, match="read-only"):

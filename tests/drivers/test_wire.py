@@ -12,6 +12,7 @@ import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drivers import FrameReceiver, FrameSender
 from drivers.errors import SettingsError, WireError
 from drivers.frame import Frame, FrameMeta
 from drivers.ring import FrameRing, Plane, SlotRef
@@ -19,8 +20,6 @@ from drivers.security import ClientKeys, ServerKeys
 from drivers.wire import (
     MAX_HEADER_BYTES,
     FrameMsg,
-    FrameReceiver,
-    FrameSender,
     decode_frame,
     encode_frame,
 )
