@@ -73,6 +73,7 @@ class ImageStore:
         try:
             self._stream.set_global_metadata(NAMESPACE, {"state": "recording"})
             self._black = _black_chunk(path / "0", layout)
+            self._black_is_zeros = not any(self._black)
         except (OSError, ValueError) as error:
             self._stream.close()
             raise StoreError(f"cannot lay out the image {path}: {error}") from error
@@ -155,7 +156,11 @@ class ImageStore:
         target = chunk_path(self.path, t_index)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name("0.partial")
-        partial.write_bytes(self._black)
+        with partial.open("wb") as file:
+            if self._black_is_zeros:
+                file.truncate(len(self._black))  # a file of zeros, without writing them
+            else:
+                file.write(self._black)
         os.replace(partial, target)  # noqa: PTH105 - atomic on every system, unlike Path.rename
 
 

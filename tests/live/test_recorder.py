@@ -21,7 +21,7 @@ from live.recording.journal_reader import JournalReader
 from live.recording.reconcile import reconcile
 from live.recording.recorder import Recorder
 from live.recording.runfolder import RunFolder
-from live.recording.zarrstore import frames_on_disk
+from live.recording.zarrstore import chunk_path, frames_on_disk
 from models.result import EngineInfo
 
 SHAPE = (32, 48)
@@ -86,6 +86,7 @@ def test_a_black_frame_is_not_a_missing_frame(tmp_path: Path) -> None:
     found = reconcile(folder.path, captured=3)
     assert found.ok, found.line()
     assert (found.chunks, found.labels) == (3, 3)
+    assert chunk_path(folder.raw(0), 1).stat().st_size == 2 * SHAPE[0] * SHAPE[1]
     assert not zarr.open_array(str(folder.raw(0) / "0"), mode="r")[:].any()
     assert not zarr.open_array(str(folder.labels(0) / "0"), mode="r")[:].any()
 
