@@ -1,8 +1,9 @@
 """A closed loop of the camera: each frame decides how long one that follows is exposed.
 
 MMCore's DemoCamera with ``FastImage`` (without it 2048 x 2048 gives 8 frames/s whatever the
-program), 10 ms of exposure, so 100 frames/s are the ceiling. Ours is the whole program: analysis in
-its process, the rule, the plan, the recorder. The sequence runs on while the analysis works, and a
+program), 10 ms of exposure, so 100 frames/s are the ceiling. Every contestant and every load is a
+session of its own, as programs are that somebody starts. Ours is the whole program: analysis in its
+process, the rule, the plan, the recorder. The sequence runs on while the analysis works, and a
 decision shortens an exposure inside it, so it shows a frame or two later than that which caused it:
 how much later is a row of its own. The peers wait for their decision before each exposure.
 
@@ -185,7 +186,10 @@ def _peer(name: str, size: int, frames: int) -> Loop:
     command = [
         sys.executable, "-m", "benchmarks.closedloop_peers", name, str(size), str(frames)
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        start_new_session=True,
+    )  # fmt: skip
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         raise RuntimeError(f"ended with {done.returncode}: {done.stderr.strip()[-300:]}")

@@ -28,7 +28,10 @@ def busy() -> Iterator[None]:
     command = [sys.executable, "-m", "benchmarks.closedloop_load"]
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        processes += [subprocess.Popen([*command, kind], env=environment) for kind in KINDS]
+        processes += [
+            subprocess.Popen([*command, kind], env=environment, start_new_session=True)
+            for kind in KINDS
+        ]
         time.sleep(5.0)
         for process, kind in zip(processes, KINDS, strict=True):
             if process.poll() is not None:

@@ -80,8 +80,9 @@ def run_program(experiment: dict[str, Any], out: Path, seconds: float) -> Ran:
         "--seconds", f"{seconds:g}", "--out", str(out),
     ]  # fmt: skip
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=seconds + START_S, check=False
-    )
+        command, capture_output=True, text=True, timeout=seconds + START_S, check=False,
+        start_new_session=True,
+    )  # fmt: skip
     report = out / "report.json"
     if done.returncode or not report.is_file():
         said = (done.stderr or done.stdout).strip().splitlines()[-3:]
