@@ -60,6 +60,24 @@ class _Datagrams:
         self.socket.close()
 
 
+def ahead_host() -> AheadHost | None:
+    """A host, or None where the system allows none: then ZeroMQ brings the news."""
+    try:
+        return AheadHost()
+    except OSError:
+        return None
+
+
+def ahead_guest(port: int) -> AheadGuest | None:
+    """The guest of a host at ``port``; None where that is 0, or the system allows none."""
+    if not port:
+        return None
+    try:
+        return AheadGuest(port)
+    except OSError:
+        return None
+
+
 class AheadHost(_Datagrams):
     """The end that waits at a port of its own, `port`; answers go to who said hello last."""
 

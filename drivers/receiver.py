@@ -13,7 +13,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from drivers.ahead import HELLO, AheadGuest, Turns
+from drivers.ahead import HELLO, Turns, ahead_guest
 from drivers.errors import FrameError, StaleSlot, WireError
 from drivers.frame import Frame, FrameMeta
 from drivers.ring import FILLED_S, RingReader, SlotRef
@@ -78,9 +78,8 @@ class FrameReceiver:
         self._socket.connect(address)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
-        self._ahead: AheadGuest | None = None
-        if ahead:
-            self._ahead = AheadGuest(ahead)
+        self._ahead = ahead_guest(ahead)
+        if self._ahead is not None:
             self._ahead.say(HELLO)
             self._poller.register(self._ahead.socket, zmq.POLLIN)
 

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import zmq
 
-from drivers.ahead import AheadHost, Quiet
+from drivers.ahead import AheadHost, Quiet, ahead_host
 from drivers.errors import SettingsError, WireError
 from drivers.frame import Frame, FrameMeta
 from drivers.ring import Plane, SlotRef
@@ -114,7 +114,7 @@ class FrameSender:
                 )
             self.address = bind(self._socket, address)
             if not inline and is_loopback(address):
-                self._ahead = AheadHost()
+                self._ahead = ahead_host()
         except BaseException:
             self.close()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import getpass
 import os
 import platform
 import shutil
@@ -14,6 +15,7 @@ from typing import Any, Final
 import psutil
 
 from live.doctor.gpu import Gpu, find_gpus
+from live.processes.foremost import FIRST_NICE, may_go_first
 from models.engines.threads import physical_cores
 
 LOOK_S = 1.0
@@ -62,6 +64,8 @@ class Machine:
     """Why there is none; empty where there is one."""
     busy_cores: float
     """What other programs used of the processor before anything was measured."""
+    goes_first: bool = True
+    """Whether the process that owns the camera may go before others."""
 
     @property
     def busy(self) -> str:
@@ -72,6 +76,20 @@ class Machine:
             f"the machine was busy: other programs used {self.busy_cores:.1f} of {self.threads} "
             "cores. Close them and measure again for the rates of a quiet one"
         )
+
+    @property
+    def priority(self) -> str:
+        """Whether the camera's process goes first, and what to do where it may not."""
+        if self.goes_first:
+            return "Priority: while imaging, the camera's process goes before other programs."
+        lacks = (
+            "Priority: this user's programs may not go before others, so frames come late while "
+            "others work."
+        )
+        if not self.system.startswith("Linux"):
+            return lacks
+        line = f"{getpass.getuser()} - nice {FIRST_NICE}"
+        return f"{lacks} Add the line '{line}' to /etc/security/limits.conf and log in anew."
 
     def to_json(self) -> dict[str, Any]:
         """Plain values by name."""
@@ -97,6 +115,7 @@ def look_at_machine(disk: Path) -> Machine:
         gpus=gpus,
         no_gpu=no_gpu,
         busy_cores=psutil.cpu_percent(LOOK_S) / 100 * logical,
+        goes_first=may_go_first(),
     )
 
 

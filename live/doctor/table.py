@@ -48,7 +48,7 @@ def machine_lines(machine: Machine) -> list[str]:
     ]
     if not machine.gpus:
         lines.append(f"GPU: no NVIDIA GPU was found: {machine.no_gpu}.")
-    return lines
+    return [*lines, machine.priority]
 
 
 def engine_lines(report: DoctorReport) -> list[str]:

@@ -11,7 +11,7 @@ import msgspec
 import zmq
 
 from drivers import WireError
-from drivers.ahead import AheadGuest, Quiet
+from drivers.ahead import Quiet, ahead_guest
 from live.processes.children import AHEAD_VARIABLE, TOKEN_VARIABLE
 from live.processes.messages import (
     MAX_BYTES,
@@ -56,7 +56,7 @@ class Control:
         token = os.environ.get(TOKEN_VARIABLE, "")
         port = int(os.environ.get(AHEAD_VARIABLE, "0"))
         self._quiet = Quiet()
-        self._ahead = AheadGuest(port) if port else None
+        self._ahead = ahead_guest(port)
         self._sign = sign_ahead(token, role)
         self.send(Hello(role=role, pid=os.getpid(), token=token))
 

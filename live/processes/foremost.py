@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,7 +24,8 @@ _SESSION = Path("/proc/self/autogroup")
 def foremost() -> Iterator[None]:
     """Inside, this process goes before others as far as the system allows; also a decorator.
 
-    Threads begun inside go first as well, processes do not: see `in_line`.
+    Threads begun inside go first as well, processes do not: see `in_line`. What is killed inside
+    leaves its Linux session, mostly a terminal, going first until that is closed.
     """
     if sys.platform == "win32":
         process = psutil.Process()
@@ -52,6 +54,15 @@ def foremost() -> Iterator[None]:
                 _set_nice(thread, before[thread] or 0)
             if raised and usual is not None:
                 _set_session_nice(usual)
+
+
+def may_go_first() -> bool:
+    """Whether the system lets this user's programs go before others."""
+    if sys.platform == "win32":
+        return True
+    with foremost():
+        nice = _nice_of(threading.get_native_id())
+    return nice is not None and nice <= FIRST_NICE
 
 
 def in_line(pid: int) -> None:

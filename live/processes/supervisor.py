@@ -20,7 +20,7 @@ from typing import Self
 import zmq
 
 from drivers import SettingsError, WireError
-from drivers.ahead import AheadHost
+from drivers.ahead import AheadHost, ahead_host
 from drivers.wire import bind
 from live.processes.children import Child, ChildSpec
 from live.processes.messages import (
@@ -114,7 +114,7 @@ class Supervisor:
             raise
         token = secrets.token_hex(16)
         self._address = address
-        self._ahead = AheadHost()
+        self._ahead = ahead_host()
         self._logs.mkdir(parents=True, exist_ok=True)
         self._children = {spec.role: self._child(spec, token) for spec in self._specs}
         self._thread = threading.Thread(

@@ -156,6 +156,22 @@ def test_garbage_is_refused_and_strangers_are_not_heard(ends):
         assert receiver.next(5.0).meta.seq == 1
 
 
+def test_where_the_system_allows_no_datagrams_zeromq_brings_the_news(monkeypatch):
+    def refuse(*_):
+        raise PermissionError("no")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    context, ring = zmq.Context(), FrameRing(budget_mb=1)
+    with (
+        FrameSender(context) as sender,
+        FrameReceiver(context, sender.address, ahead=4) as receiver,
+    ):
+        assert sender.ahead == 0
+        first_frame(ring, sender, receiver)
+    ring.close()
+    context.destroy(0)
+
+
 def test_what_does_not_fit_or_has_no_reader_is_left_to_zeromq():
     host = AheadHost()
     assert not host.say(b"nobody is there")

@@ -159,6 +159,13 @@ def test_a_busy_machine_is_said() -> None:
     assert "busy" in replace(MACHINE, busy_cores=1.5).busy
 
 
+def test_what_a_user_may_not_is_said_with_the_mend() -> None:
+    assert "goes before" in printed(report())
+    refused = printed(report(machine=replace(MACHINE, system="Linux 6", goes_first=False)))
+    assert "may not go before" in refused
+    assert "nice -10" in refused
+
+
 def test_json_holds_it_all() -> None:
     found = json.loads(json.dumps(report().to_json()))
     assert found["pipelines"][0]["rate_hz"] == 8.99

@@ -10,7 +10,7 @@ import threading
 import psutil
 import pytest
 
-from live.processes.foremost import FIRST_NICE, foremost, in_line
+from live.processes.foremost import FIRST_NICE, foremost, in_line, may_go_first
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has classes instead")
 
@@ -43,6 +43,21 @@ def test_all_threads_go_first_inside_and_as_before_after_it():
     assert {*there, *inside} == ({FIRST_NICE} if allowed() else before)
 
 
+def test_where_the_system_refuses_nothing_changes(monkeypatch):
+    def refuse(*_):
+        raise PermissionError("no")
+
+    before = nices()
+    monkeypatch.setattr(os, "setpriority", refuse)
+    with foremost():
+        assert nices() == before
+    assert not may_go_first()
+
+
+def test_a_user_who_may_is_told_so():
+    assert may_go_first() == allowed()
+
+
 def test_a_process_begun_inside_stands_in_line_with_all_others():
     with foremost():
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -60,4 +75,4 @@ def test_one_who_gave_way_is_not_pushed_forward():
     in_line(child.pid)
     nice = os.getpriority(os.PRIO_PROCESS, child.pid)
     child.communicate(b"\n", 10)
-    assert nice == os.getpriority(os.PRIO_PROCESS, 0) + 7
+    assert nice == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 7)
