@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,7 +37,7 @@ def foremost() -> Iterator[None]:
             with suppress(OSError, psutil.Error):
                 process.nice(usual_class)
     else:
-        before = {thread.id: _nice_of(thread.id) for thread in psutil.Process().threads()}
+        before = {thread: _nice_of(thread) for thread in _threads()}
         raised = [
             thread for thread, nice in before.items()
             if nice is not None and nice > FIRST_NICE and _set_nice(thread, FIRST_NICE)
@@ -61,7 +60,7 @@ def may_go_first() -> bool:
     if sys.platform == "win32":
         return True
     with foremost():
-        nice = _nice_of(threading.get_native_id())
+        nice = _nice_of(0)
     return nice is not None and nice <= FIRST_NICE
 
 
@@ -69,6 +68,13 @@ def in_line(pid: int) -> None:
     """Put a process that was begun inside `foremost` in line with all others again."""
     if sys.platform != "win32" and (_nice_of(pid) or 0) < 0:
         _set_nice(pid, 0)
+
+
+def _threads() -> list[int]:
+    """Those of this process by number, where the system gives each a nice; else 0, all at once."""
+    if sys.platform != "linux":
+        return [0]
+    return [thread.id for thread in psutil.Process().threads()]
 
 
 def _nice_of(thread: int) -> int | None:
