@@ -76,7 +76,8 @@ class Bench:
         """What a network takes of a fresh scene."""
         image = scene(size, draw)
         if model == SEGMENT:
-            return {"image": image - image.min(), "limits": np.zeros(2, np.float32)}
+            of_image, of_grouping = np.zeros(2, np.float32), np.zeros(1, np.float32)
+            return {"image": image - image.min(), "limits": of_image, "centre": of_grouping}
         return {
             "image": image[None, None],
             "state": np.zeros((1, 3, size, size), np.float32),
@@ -269,7 +270,8 @@ def end_to_end(bench: Bench) -> dict[str, Any]:
     low = "fp16" if bench.asked.device == "cuda" else "fp32"
     found: dict[str, Any] = {"size": size, "precision": low}
     draw = np.random.default_rng(bench.seed)
-    frame = {**bench.feeds(DENOISE, size, draw), "seg_limits": np.zeros(2, np.float32)}
+    frame = bench.feeds(DENOISE, size, draw)
+    frame |= {"seg_limits": np.zeros(2, np.float32), "seg_centre": np.zeros(1, np.float32)}
 
     def timed(ready: Runner) -> dict[str, float]:
         ready.frames([frame])

@@ -105,13 +105,13 @@ class ChainedTorch:
         done = []
         with torch.inference_mode(), torch.autocast(device, torch.float16, enabled=self._half):
             for one in feeds:
-                image, state, noise, fresh, limits = (
+                image, state, noise, fresh, limits, centre = (
                     torch.from_numpy(one[name]).to(device) if name in one else None
-                    for name in ("image", "state", "noise", "fresh", "seg_limits")
+                    for name in ("image", "state", "noise", "fresh", "seg_limits", "seg_centre")
                 )
                 state = state if self._state is None else self._state
                 denoised, self._state = self._first(image, state, noise, fresh)
-                labels, _ = self._second(denoised[0, 0].float(), limits)
+                labels, _ = self._second(denoised[0, 0].float(), limits, centre)
                 done.append(
                     {"denoised": denoised.cpu().numpy(), "seg_labels": labels.cpu().numpy()}
                 )
@@ -186,7 +186,7 @@ class ChainedReplay:
             given["image"], given["state"], given["noise"], given["fresh"]
         )
         given["state"].copy_(state)
-        labels, _ = self._second(denoised[0, 0], given["seg_limits"])
+        labels, _ = self._second(denoised[0, 0], given["seg_limits"], given["seg_centre"])
         return {"denoised": denoised, "seg_labels": labels}
 
 
@@ -202,9 +202,10 @@ def _widened(_: Any, given: tuple[Any, ...], made: Any) -> Any:
 def checked(path: Path, weights: Path, frame: Feeds) -> dict[str, Any]:
     """As far as a machine without a GPU goes: the graph of both is right, and engines are built."""
     (found,) = OnnxRuntimeRunner(path).frames([frame])
-    alone = {key: value for key, value in frame.items() if key != "seg_limits"}
+    alone = {key: value for key, value in frame.items() if not key.startswith("seg_")}
     (denoised,) = OnnxRuntimeRunner(weights / "denoise.onnx").frames([alone])
-    image = {"image": denoised["denoised"][0, 0], "limits": frame["seg_limits"]}
+    image = {"image": denoised["denoised"][0, 0]}
+    image |= {name: frame[f"seg_{name}"] for name in ("limits", "centre")}
     (labels,) = OnnxRuntimeRunner(weights / "nuclei.onnx").frames([image])
     if not np.array_equal(labels["labels"], found["seg_labels"]):
         raise ValueError("both networks in one graph give other labels than one after the other")

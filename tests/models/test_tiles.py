@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,14 +165,11 @@ def test_tiles_share_one_normalisation(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_ten_thousand_objects_in_bounded_memory() -> None:
     """4096 x 4096: peak memory of its own process; in one piece it is 2.5 GB."""
-    resource = pytest.importorskip("resource", reason="peak memory is not known on this system")
-    import subprocess
-    import sys
-
     program = (
-        "import numpy as np, resource\n"
+        "import numpy as np\n"
         "from models.tasks.network import NetworkSegmenter\n"
         "y, x = np.indices((40, 40))\n"
         "spot = 200 + 1500 / (1 + np.exp(np.hypot(y - 20, x - 20) - 12))\n"
@@ -178,13 +177,12 @@ def test_ten_thousand_objects_in_bounded_memory() -> None:
         "image[:4080, :4080] = np.tile(spot, (102, 102))\n"
         "with NetworkSegmenter('nuclei') as segmenter:\n"
         "    print(len(segmenter.segment(image)[1]))\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        # the peak that getrusage knows may be that of the process which began this one
+        "print(*(n.split()[1] for n in open('/proc/self/status') if n.startswith('VmHWM')))\n"
     )
-    assert resource.RUSAGE_SELF == 0
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=280, check=True
     )
     count, peak_kb = (int(line) for line in done.stdout.split())
     assert abs(count - 102 * 102) <= 50
-    if sys.platform == "linux":  # elsewhere it is counted in bytes
-        assert peak_kb < 1_200_000
+    assert peak_kb < 1_200_000
