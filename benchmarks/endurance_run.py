@@ -2,9 +2,9 @@
 
 As ``parfocal run``, and with ``--window`` also with the window, drawn where no screen is needed.
 
-The simulated sample remembers where each of its cells was in some 20,000 frames, to score a run at
-its end. That is memory of the sample, which no microscope has: it is cut short here, or it would
-hide what the program itself keeps.
+The simulated sample remembers its divisions and where each of its cells was in some 20,000 frames,
+to score a run at its end. That is memory of the sample, which no microscope has: it is cut short
+here, or it would hide what the program itself keeps.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ TRUTH_FRAMES = 300
 
 def main(words: list[str]) -> int:
     """Run it; the exit code is that of the run."""
-    from drivers.simulated import truth
+    from drivers.simulated import sample, truth
     from live.experiment.loading import load_experiment
     from live.session import run_experiment
 
-    for name in ("_KEPT_FRAMES", "_KEPT_PLACES", "_KEPT_PICTURES"):
+    for name in ("_KEPT_FRAMES", "_KEPT_PLACES", "_KEPT_PICTURES", "_KEPT_CELLS"):
         setattr(truth, name, min(getattr(truth, name), TRUTH_FRAMES))
+    sample._KEPT_DIVISIONS = TRUTH_FRAMES
     window = "--window" in words
     experiment, out = (word for word in words if not word.startswith("--"))
     report = run_experiment(

@@ -12,14 +12,7 @@ from pathlib import Path
 import zmq
 from rich.console import Console
 
-from drivers import (
-    EndOfData,
-    FrameRing,
-    FrameSender,
-    LightSpent,
-    ProtectedRig,
-    RigError,
-)
+from drivers import EndOfData, FrameRing, FrameSender, LightSpent, ProtectedRig, RigError
 from drivers.sharedmem import sweep
 from live.acquire import Acquisition, Outlets, Pace
 from live.actions.carrier import equipment_of
@@ -36,6 +29,7 @@ from live.plan.facts import plan_facts
 from live.plan.plan import Plan
 from live.processes.childspecs import child_specs
 from live.processes.enginefaults import EngineFaults
+from live.processes.fewheaps import few_heaps
 from live.processes.messages import (
     ConfigureDisplay,
     Fault,
@@ -113,6 +107,7 @@ class Session:
 
     def run(self) -> RunReport:
         """Do it; raises only what is wrong before imaging starts, reports the rest."""
+        few_heaps()
         for name in sweep():
             self._console.print(f"Removed shared memory that a dead run had left: {name}")
         with contextlib.ExitStack() as stack:
