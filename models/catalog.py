@@ -63,6 +63,7 @@ class _Front(BaseModel):
     crop_px: Annotated[int, Field(ge=0)] = 0
     calibration: tuple[()] | tuple[float, float, float] = ()
     sure_centre: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    least_confidence: Annotated[float, Field(ge=0, lt=1)] = 0.0
     limits: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     built_from: str = ""
@@ -96,6 +97,8 @@ class ModelCard:
     sure_centre: float = 0.0
     """How high a centre must be to count once the size of objects is known; 0 as in the network.
     To find the size, more centres are better than surer ones."""
+    least_confidence: float = 0.0
+    """Objects below it are left out, where the confidence is calibrated."""
     limits: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     """What is usual on images it was trained for, see ``models.tasks.strangeness``."""
     precision: str = "fp32"
@@ -205,6 +208,7 @@ def read_card(path: Path) -> ModelCard:
         front.crop_px,
         front.calibration,
         front.sure_centre,
+        front.least_confidence,
         front.limits,
         front.precision,
         front.built_from,

@@ -18,6 +18,8 @@ CLIP = 1e-3
 """Probabilities are taken to be at least this far from 0 and 1."""
 
 F64 = NDArray[np.float64]
+Segmented = tuple[NDArray[np.int32], NDArray[np.float32]]
+"""Label image (y, x), 0 is background, objects 1..n; confidence (n,)."""
 
 
 def evidence(mean_probability: NDArray[np.floating], area_px: NDArray[np.number]) -> F64:
@@ -58,3 +60,17 @@ def calibrated(
     return np.asarray(
         1.0 / (1.0 + np.exp(-evidence(mean_probability, area_px) @ weights)), np.float32
     )
+
+
+def likely(found: Segmented, least: float) -> Segmented:
+    """The objects with at least this confidence, numbered anew without gaps.
+
+    Where objects that are more likely wrong than right are left out, more of what is shown is
+    right, and AP = TP / (TP + FP + FN) does not fall.
+    """
+    labels, confidence = found
+    keep = confidence >= least
+    if keep.all():
+        return found
+    number = np.concatenate([[0], np.where(keep, np.cumsum(keep), 0)]).astype(np.int32)
+    return number[labels], confidence[keep]

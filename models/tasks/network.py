@@ -25,7 +25,7 @@ from models.errors import EngineError, EngineOutOfMemory, ImageError, PipelineEr
 from models.result import EngineInfo
 from models.scoring.contingency import contingency
 from models.settings import ShareSettings
-from models.tasks.calibration import calibrated
+from models.tasks.calibration import Segmented, calibrated, likely
 from models.tasks.learned import Learned
 from models.tasks.light import STRIDE_PX, limits_beneath, limits_of, without_hot_pixels
 from models.tasks.resize import pad_to_multiple, resize_image, resize_labels, resize_part
@@ -33,7 +33,6 @@ from models.tasks.sizes import SMALLEST_PX, enough, relative_size
 from models.tasks.tiles import Tile, busiest_part, label_in_tiles, tiles_of
 from models.tasks.tilesize import TileSize
 
-Segmented = tuple[NDArray[np.int32], NDArray[np.float32]]
 Limits = NDArray[np.float32]
 """(2,) counts that become 0 and 1."""
 
@@ -127,6 +126,8 @@ class NetworkSegmenter:
             raise PipelineError(
                 f"model {model!r} is for {self._card.task}; need one for segmentation"
             )
+        # a mean probability is no confidence, and says nothing of what is likely
+        self._least = self._card.least_confidence if self._card.calibration else 0.0
         self._choice, self._share = (engine, precision, threads), share
         self._engine: Engine | None = None
         self._stack = ExitStack()
@@ -219,7 +220,8 @@ class NetworkSegmenter:
         if pixel_size_um > 0:
             self._pixel_size_um = pixel_size_um
         labels, probability, area = _finished(best, (pixels.shape[0], pixels.shape[1]))
-        return labels, calibrated(probability, area, self._card.calibration)
+        confidence = calibrated(probability, area, self._card.calibration)
+        return likely((labels, confidence), self._least)
 
     def _first_scale(self, pixel_size_um: float) -> float:
         if pixel_size_um <= 0:

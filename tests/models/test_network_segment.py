@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,34 @@ def nuclei(
     for cy, cx in places:
         counts += 1500.0 / (1.0 + np.exp(np.hypot(y - cy, x - cx) - radius))
     return counts.clip(0, 65535).astype(np.uint16)
+
+
+@pytest.mark.parametrize(("least", "left"), [(0.0, 2), (0.9, 1)])
+def test_what_the_card_calls_unlikely_is_left_out(tmp_path: Path, least: float, left: int) -> None:
+    path = tmp_path / "nuclei.onnx"
+    shutil.copy(weights_path("nuclei"), path)
+    card = weights_path("nuclei").with_suffix(".md").read_text(encoding="utf-8")
+    # where the areas differ, both are odd
+    card = re.sub(r"calibration: .*", "calibration: [4.0, 0.1, -4.0]", card)
+    card = card.replace("task: segment", f"task: segment\nleast_confidence: {least}", 1)
+    path.with_suffix(".md").write_text(card, encoding="utf-8")
+    image = nuclei((96, 160), [(48, 40), (48, 80), (48, 120)])
+    image[:, 100:] = nuclei((96, 60), [(48, 30)], radius=7.0)
+    with NetworkSegmenter(str(path)) as segmenter:
+        labels, confidence = segmenter.segment(image)
+    check_form(labels, confidence)
+    assert (labels[48, 130] > 0) == (left == 2)
+    assert labels[48, 40] > 0
+
+
+def test_a_mean_probability_is_not_taken_for_what_is_likely(tmp_path: Path) -> None:
+    path = tmp_path / "nuclei.onnx"
+    shutil.copy(weights_path("nuclei"), path)
+    card = weights_path("nuclei").with_suffix(".md").read_text(encoding="utf-8")
+    card = re.sub(r"calibration: .*", "least_confidence: 0.999", card)
+    path.with_suffix(".md").write_text(card, encoding="utf-8")
+    with NetworkSegmenter(str(path)) as segmenter:
+        assert len(segmenter.segment(nuclei((96, 96), [(48, 48)]))[1]) == 1
 
 
 def check_form(labels: NDArray[np.int32], confidence: NDArray[np.float32]) -> None:

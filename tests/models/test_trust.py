@@ -17,7 +17,7 @@ from models import ImageContext, load_pipeline
 from models.pipeline import Pipeline
 from models.result import OBJECT_DTYPE
 from models.scoring.instances import matches
-from models.tasks.calibration import calibrated
+from models.tasks.calibration import calibrated, likely
 from models.tasks.filters import smooth
 from models.tasks.network import NetworkSegmenter
 from models.tasks.second_look import accord, look_again
@@ -220,6 +220,17 @@ def test_calibration_without_numbers_or_objects() -> None:
     assert calibrated(np.zeros(0, np.float32), np.zeros(0), (0.0, 1.0, -1.0)).shape == (0,)
     odd = calibrated(np.full(3, 0.9), np.array([100.0, 100.0, 5.0]), (0.0, 1.0, -1.0))
     assert odd[2] < odd[0]
+
+
+def test_objects_that_are_likely_stay_and_are_numbered_anew() -> None:
+    labels = np.array([[0, 1, 2], [3, 3, 2]], np.int32)
+    confidence = np.array([0.4, 0.5, 0.9], np.float32)
+    kept, sure = likely((labels, confidence), 0.5)
+    np.testing.assert_array_equal(kept, [[0, 0, 1], [2, 2, 1]])
+    assert kept.dtype == np.int32
+    np.testing.assert_array_equal(sure, confidence[1:])
+    assert likely((labels, confidence), 0.0)[0] is labels
+    assert not likely((labels, confidence), 0.99)[0].any()
 
 
 def test_area_under_the_curve_and_calibration_error(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from models.errors import ModelError
+from models.training.cardfile import write_card_text
 from models.training.segment.calibrate import calibrate, describe, foreign_pairs
 from models.training.segment.cards import TEXTS
 from models.training.segment.checkpoint import load_checkpoint, load_net
@@ -18,7 +19,7 @@ from models.training.segment.evaluate import PartScore, evaluate, table, write_c
 from models.training.segment.export import export_onnx
 from models.training.segment.net import STRIDE, count_weights
 from models.training.segment.own import has_own
-from models.training.segment.tasks import task_named
+from models.training.segment.tasks import SegmentTask, task_named
 from models.training.segment.train import TrainSegmentSettings
 from models.training.segment.trustfit import FEWEST
 
@@ -48,8 +49,9 @@ def export_and_score(settings: TrainSegmentSettings, trust: bool = True) -> Path
         "pixel_multiple": STRIDE,
         "licence": "BSD-3-Clause",
     }
-    if task.sure_centre:
-        front["sure_centre"] = task.sure_centre
+    for key in ("sure_centre", "least_confidence"):
+        if value := getattr(task, key):
+            front[key] = value
     text = TEXTS["own" if own else settings.task].format(
         multiple=STRIDE,
         diameter=diameter_px,
@@ -76,7 +78,17 @@ def export_and_score(settings: TrainSegmentSettings, trust: bool = True) -> Path
         others = [] if own else foreign_pairs(task.name, settings.data)
         figures = calibrate(str(path), pairs, others, task.augment)
         Console().print(Markdown(describe(figures)))
+        if task.least_confidence:
+            _score_again(path, pairs, task, shown)
     return path
+
+
+def _score_again(path: Path, pairs: list[Pair], task: SegmentTask, before: list[PartScore]) -> None:
+    """Put the scores of the calibrated network into its card: it leaves out what is unlikely."""
+    card = path.with_suffix(".md")
+    after = table(evaluate(str(path), pairs, task.polarity))
+    write_card_text(card, card.read_text(encoding="utf-8").replace(table(before), after))
+    Console().print(Markdown(after))
 
 
 def _too_few(pairs: list[Pair]) -> str:

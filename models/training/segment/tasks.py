@@ -36,7 +36,8 @@ class SegmentTask:
     polarity: str
     """Of the classical threshold that it is compared with."""
     sure_centre: float = 0.0
-    """As of `models.catalog.ModelCard`."""
+    least_confidence: float = 0.0
+    """Both as of `models.catalog.ModelCard`."""
 
 
 def _bacteria_pairs(root: Path) -> list[Pair]:
@@ -85,6 +86,8 @@ TASKS = {
             32.0,
             "auto",
             sure_centre=0.65,
+            # most of what is more likely wrong than right is dust
+            least_confidence=0.5,
         ),
     )
 }
