@@ -5,7 +5,8 @@ and window included, at a rate that this machine holds: ``HEADROOM`` of what the
 for a frame in a short run, 95th percentile. When it is over, each frame is read back from the
 OME-Zarr with tensorstore.
 
-- *memory*: growth of each process after its warm-up, in MB per 10,000 frames; below 1.
+- *memory*: growth of each process after its warm-up, in MB per 10,000 frames; below 1. For the rig
+  also what of its heaps is in use.
 - *latency*: camera to decision, first beside last quarter of the time after the warm-up.
 - *analysed*: frames that were decided on, of those that were taken after the warm-up.
 - *frames kept*: of those captured, how many can be read back, with something in them.
@@ -28,7 +29,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from benchmarks.endurance_watch import MemoryWatch, Series, growth
+from benchmarks.endurance_watch import MemoryWatch, Series, growth, read_in_use
 from live.display.availability import missing_library
 from live.recording.journal_reader import JournalReader
 from live.recording.runfolder import RunFolder
@@ -129,7 +130,10 @@ def watch_run(rate_hz: float, seconds: float, out: Path, pipeline: str = PIPELIN
     if code != 0:
         text = out.with_name(f"{out.name}.txt").read_text(encoding="utf-8", errors="replace")
         raise RunBroke(f"the run ended with code {code}: {text[-2000:].strip()}")
-    return _read_back(RunFolder.open(out), dict(watch.series))
+    series = dict(watch.series)
+    if (in_use := out.with_name(f"{out.name}-in-use.txt")).is_file():
+        series["rig, in use"] = read_in_use(in_use)
+    return _read_back(RunFolder.open(out), series)
 
 
 def rows_of(watched: Watched, rate_hz: float, pipeline: str = PIPELINE) -> list[Row]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from benchmarks.endurance_watch import in_use_written
+
 TRUTH_FRAMES = 300
 
 
@@ -26,9 +28,10 @@ def main(words: list[str]) -> int:
     sample._KEPT_DIVISIONS = TRUTH_FRAMES
     window = "--window" in words
     experiment, out = (word for word in words if not word.startswith("--"))
-    report = run_experiment(
-        load_experiment(experiment), out=Path(out), headless=not window, offscreen=window
-    )
+    with in_use_written(Path(f"{out}-in-use.txt")):
+        report = run_experiment(
+            load_experiment(experiment), out=Path(out), headless=not window, offscreen=window
+        )
     for line in report.lines():
         sys.stdout.write(f"{line}\n")
     return int(report.exit_code)

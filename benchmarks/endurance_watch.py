@@ -1,15 +1,22 @@
 """What long runs are watched with: memory of every process, and how it grows.
 
 Memory is the *unique set* where the system tells it: what would be free again if the process
-ended. The resident set also counts shared memory, which fills up once and stays.
+ended. The resident set also counts shared memory, which fills up once and stays. The rig's process
+takes its heaps at the start, so that a small leak would not show there for long: what is *in use*
+of them is watched from inside.
 """
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -97,6 +104,56 @@ class MemoryWatch:
         series.unix_s.append(time.time())
         series.unique_mb.append(memory.uss / 1e6)
         series.resident_mb.append(memory.rss / 1e6)
+
+
+class _MallInfo(ctypes.Structure):
+    """``struct mallinfo2`` of glibc's ``malloc.h``."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd",
+            "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+        )
+    )  # fmt: skip
+
+
+@contextmanager
+def in_use_written(path: Path, every_s: float = 1.0) -> Iterator[None]:
+    """Inside, write time and bytes in use of this process's heaps to ``path``, line by line.
+
+    Nothing is written where the C library does not tell.
+    """
+    try:
+        mallinfo = ctypes.CDLL(None).mallinfo2 if sys.platform == "linux" else None
+    except (OSError, AttributeError):
+        mallinfo = None
+    if mallinfo is None:
+        yield
+        return
+    mallinfo.restype = _MallInfo
+    stop = threading.Event()
+
+    def write() -> None:
+        with path.open("w", encoding="ascii", buffering=1) as file:
+            while not stop.wait(every_s):
+                found = mallinfo()
+                file.write(f"{time.time()} {found.uordblks + found.hblkhd}\n")
+
+    thread = threading.Thread(target=write, name="in use")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def read_in_use(path: Path) -> Series:
+    """What `in_use_written` wrote."""
+    rows = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
+    at, used = [float(row[0]) for row in rows], [float(row[1]) / 1e6 for row in rows]
+    return Series(at, used, used)
 
 
 def _role(process: psutil.Process) -> str:
