@@ -235,11 +235,14 @@ def test_agreement_holds_from_half_to_double_the_size(
 @pytest.mark.skipif(not NUCLEI.is_dir(), reason="needs the development data")
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_agreement_holds_on_more_images(segmenter: NetworkSegmenter, factor: float) -> None:
-    paths = sorted(NUCLEI.glob("*_img.png"))[::6]
-    pairs = [
-        (np.asarray(Image.open(path)), labels_at(path.with_name(path.name.replace("_img", "_lab"))))
-        for path in paths
-    ]
+    """Images whose objects stay 8 px wide; below that some are lost with the pixels."""
+    pairs = []
+    for path in sorted(NUCLEI.glob("*_img.png"))[::6]:
+        image = np.asarray(Image.open(path))
+        wanted = labels_at(path.with_name(path.name.replace("_img", "_lab")))
+        if wanted.any() and np.median(np.bincount(wanted.ravel())[1:]) >= np.pi / 4 * 16**2:
+            pairs.append((image, wanted))
+    assert len(pairs) >= 12
     assert lost_by_scale(segmenter, pairs, factor) <= 0.03
 
 
@@ -327,30 +330,3 @@ def test_a_large_camera_frame_with_ten_thousand_objects(pipeline: Pipeline) -> N
     assert len(places) >= 10_000
     assert seen(result, places) >= 0.999 * len(places)
     assert abs(len(result.objects) - len(places)) <= 0.001 * len(places)
-
-
-DEVELOPMENT_DATA = Path(__file__).parents[3] / "shared" / "data" / "seg" / "dsb"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("factor", [0.5, 2.0])
-def test_agreement_holds_at_other_sizes_on_many_images(
-    segmenter: NetworkSegmenter, factor: float
-) -> None:
-    """Images whose objects stay 8 px wide; below that half of them is lost with the pixels."""
-    if not DEVELOPMENT_DATA.is_dir():
-        pytest.skip(f"no development data at {DEVELOPMENT_DATA}")
-    usual, scaled = [], []
-    for path in sorted(DEVELOPMENT_DATA.glob("*_img.png"))[::9]:
-        image = np.asarray(Image.open(path)).astype(np.uint8)
-        wanted = np.asarray(Image.open(str(path).replace("_img", "_lab"))).astype(np.int32)
-        if image.ndim != 2 or np.median(np.bincount(wanted.ravel())[1:]) < 16**2 * np.pi / 4:
-            continue
-        shape = (round(image.shape[0] * factor), round(image.shape[1] * factor))
-        segmenter.reset()
-        usual.append((segmenter.segment(image)[0], wanted))
-        segmenter.reset()
-        labels, _ = segmenter.segment(resize_image(image, shape).round().astype(np.uint8))
-        scaled.append((labels, resize_labels(wanted, shape)))
-    assert len(usual) >= 8
-    assert agreement(scaled, (0.5,))[0].ap >= agreement(usual, (0.5,))[0].ap - 0.03
