@@ -2,7 +2,8 @@
 
 All drive the same DemoCamera, with ``FastImage`` and an exposure of 0 (its own lowest), from a core
 buffer of the same size. ``backlog`` fills that buffer first: each contestant is held at its first
-frame until the camera has finished, so that what follows is not limited by the camera.
+frame until the camera has finished, so that what follows is not limited by the camera. All begin as
+our process that owns the camera does (``live.processes.pastcaches``), so what that gains all gain.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from drivers.settings import MicroManagerSettings
 from live.acquire import Acquisition, Outlets, Pace
 from live.ledger import Ledger
 from live.plan.plan import Plan
+from live.processes.pastcaches import begin_past_caches
 from live.recording.recorder import Recorder
 
 BUFFER_MB = 1024
@@ -343,4 +345,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    begin_past_caches()
     main()

@@ -24,7 +24,9 @@ from live.commands.reporting import report
 from live.commands.score import score
 from live.commands.whatif import whatif
 from live.errors import exit_code_of, is_users_own, message_of, traceback_of
+from live.processes.pastcaches import begin_past_caches
 
+_OWN_CAMERA = ("demo", "run")
 _ISSUES = "this is a fault of parfocal; please report it with the output of --debug"
 
 app = typer.Typer(
@@ -89,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         Without the program's name; those of the process when None.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None and any(word in _OWN_CAMERA for word in given[:2]):
+        begin_past_caches()
     debug = "--debug" in given
     if not debug:
         # tifffile logs to the terminal what it then raises; the user needs one sentence.

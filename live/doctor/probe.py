@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from live.errors import message_of
+from live.processes.pastcaches import begin_past_caches
 
 PROBES = {
     "sample": "live.doctor.samples:take_sample",
@@ -27,6 +28,8 @@ PROBES = {
     "window": "live.doctor.windows:time_window",
 }
 """Name -> function; each takes plain values and returns plain values."""
+CAMERAS_OWN = ("camera", "handover")
+"""What the process that owns the camera does."""
 
 Probe = Callable[..., dict[str, Any]]
 
@@ -34,6 +37,8 @@ Probe = Callable[..., dict[str, Any]]
 def main() -> int:
     """Entry point; 0 also when the answer is why nothing was found."""
     kind, question, target = sys.argv[1:4]
+    if kind in CAMERAS_OWN:
+        begin_past_caches()
     module, _, name = PROBES[kind].partition(":")
     answer: dict[str, Any]
     try:

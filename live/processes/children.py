@@ -21,6 +21,7 @@ import psutil
 from drivers.ahead import Turns
 from live.processes.foremost import in_line
 from live.processes.messages import Message
+from live.processes.pastcaches import through_caches
 
 TOKEN_VARIABLE = "PARFOCAL_TOKEN"
 AHEAD_VARIABLE = "PARFOCAL_AHEAD"
@@ -87,7 +88,7 @@ class Child:
     def start(self) -> None:
         """Start the process; its output goes to the log file."""
         command = [sys.executable, "-m", self.spec.module, "--control", self._address]
-        environment = {**os.environ, **self.spec.environment, **self._told}
+        environment = {**through_caches(os.environ), **self.spec.environment, **self._told}
         root = str(Path(__file__).resolve().parents[2])
         paths = [root, *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(paths)

@@ -23,7 +23,7 @@ _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
 _LARGEST_IN_HEAP = 32 * 2**20
 """The most that glibc takes; larger arrays have pages of their own."""
 _NEVER = 2**31 - 1
-_ASKED = ("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
+_ASKED = ("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 
 
 def few_heaps() -> bool:
@@ -31,15 +31,16 @@ def few_heaps() -> bool:
 
     Only glibc knows it; what a user asked for in the environment stays.
     """
-    if sys.platform != "linux" or any(name in os.environ for name in _ASKED):
+    asked = any(name in os.environ for name in _ASKED)
+    if sys.platform != "linux" or asked or "malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return False
     try:
         libc = ctypes.CDLL(None)
         libc.mallopt, libc.malloc.restype  # noqa: B018 - another C library lacks the first
     except (OSError, AttributeError):
         return False
-    asked = (_ARENA_MAX, HEAPS), (_MMAP_THRESHOLD, _LARGEST_IN_HEAP), (_TRIM_THRESHOLD, _NEVER)
-    if not all(libc.mallopt(*one) for one in asked):
+    wanted = (_ARENA_MAX, HEAPS), (_MMAP_THRESHOLD, _LARGEST_IN_HEAP), (_TRIM_THRESHOLD, _NEVER)
+    if not all(libc.mallopt(*one) for one in wanted):
         return False
     libc.malloc.restype = ctypes.c_void_p
     libc.malloc.argtypes = (ctypes.c_size_t,)
