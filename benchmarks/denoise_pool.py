@@ -19,9 +19,11 @@ from drivers.simulated.sample import Sample
 FRAMES = 16
 SIDE_PX = 144
 FIRST_SEED = 1000
+LEAST_STEP_S = 0.005
+"""Of biology between frames, in which nothing moves."""
 
 
-def simulated_clean(seed: int) -> NDArray[np.float32]:
+def simulated_clean(seed: int, least_step_s: float = LEAST_STEP_S) -> NDArray[np.float32]:
     """One movie (t, y, x) of mean 1: magnification, focus, channel and speed are drawn."""
     rng = np.random.default_rng([seed, 0xDE])
     sample = Sample(seed, side_um=260.0, spacing_um=float(rng.uniform(18, 45)), cycle_s=90.0)
@@ -34,7 +36,7 @@ def simulated_clean(seed: int) -> NDArray[np.float32]:
         str(rng.choice(["DAPI", "DAPI", "FITC", "Cy5"])),
         20.0,
     )
-    step_s = float(np.exp(rng.uniform(np.log(0.005), np.log(6.0))))
+    step_s = float(np.exp(rng.uniform(np.log(least_step_s), np.log(6.0))))
     ground = float(np.exp(rng.uniform(np.log(1), np.log(40))))
     light = []
     for k in range(FRAMES):
@@ -50,11 +52,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="file of the pool (.npy)")
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--least-step", type=float, default=LEAST_STEP_S, metavar="S")
+    parser.add_argument("--first", type=int, default=FIRST_SEED, help="first seed")
     given = parser.parse_args()
     shape = (given.count, FRAMES, SIDE_PX, SIDE_PX)
     pool = np.lib.format.open_memmap(given.out, mode="w+", dtype=np.float16, shape=shape)
     for n in range(given.count):
-        pool[n] = np.minimum(simulated_clean(FIRST_SEED + n), 6e4)
+        pool[n] = np.minimum(simulated_clean(given.first + n, given.least_step), 6e4)
     pool.flush()
 
 

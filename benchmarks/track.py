@@ -69,8 +69,7 @@ def run(*, quick: bool = False) -> list[Row]:
         try:
             took_peer, ids = _peer(name, movie)
         except (OSError, subprocess.SubprocessError) as error:
-            why = getattr(error, "stderr", None) or str(error)
-            rows.append({**head, "case": f"beside {name}", "left_out": _last_line(why)})
+            rows.append({**head, "case": f"beside {name}", "left_out": why_not(error)})
             continue
         rows.append(_beside(head, ours, case, name, took_peer, ids, movie, BARS.get(name)))
     for count in GROWTH:
@@ -166,17 +165,27 @@ def _largest_overlap(movie: Movie) -> tuple[float, list[NDArray[np.int64]]]:
     return statistics.median(times[WARM_UP - 1 :]), ids
 
 
-def _peer(name: str, movie: Movie) -> tuple[float, list[NDArray[np.int64]]]:
-    """Run a peer in its environment; raises when it cannot be made or fails."""
+def run_peer(name: str, tables: list[NDArray[np.void]], **more: Any) -> dict[str, NDArray[Any]]:
+    """What `benchmarks.track_peers` writes; raises when the peer cannot be made or fails.
+
+    Parameters
+    ----------
+    name
+        One of `PEERS`; it runs in its own environment, which is made on first use.
+    tables
+        Objects of each frame.
+    more
+        Given to it too.
+    """
     python = _environment(name)
     with tempfile.TemporaryDirectory() as folder:
         given, back = Path(folder, "given.npz"), Path(folder, "back.npz")
-        tables = [table for table, _ in movie]
         np.savez(
             given,
             frame=np.repeat(np.arange(len(tables)), [len(table) for table in tables]),
             y=np.concatenate([table["y_px"] for table in tables]),
             x=np.concatenate([table["x_px"] for table in tables]),
+            **more,
         )
         script = Path(__file__).with_name("track_peers.py")
         subprocess.run(
@@ -184,8 +193,14 @@ def _peer(name: str, movie: Movie) -> tuple[float, list[NDArray[np.int64]]]:
             check=True, timeout=RUN_S, capture_output=True, text=True,
         )  # fmt: skip
         with np.load(back) as found:
-            cuts = np.cumsum([len(table) for table in tables])[:-1]
-            return float(found["ms"]), np.split(found["ids"].astype(np.int64), cuts)
+            return dict(found)
+
+
+def _peer(name: str, movie: Movie) -> tuple[float, list[NDArray[np.int64]]]:
+    tables = [table for table, _ in movie]
+    found = run_peer(name, tables)
+    cuts = np.cumsum([len(table) for table in tables])[:-1]
+    return float(found["ms"]), np.split(found["ids"].astype(np.int64), cuts)
 
 
 def _environment(name: str) -> Path:
@@ -216,7 +231,9 @@ def _beside(
     return row if bar is None else {**row, "bar": bar}
 
 
-def _last_line(text: str) -> str:
+def why_not(error: Exception) -> str:
+    """The last line of what a peer said before it failed."""
+    text = getattr(error, "stderr", None) or str(error)
     return ([line for line in text.splitlines() if line.strip()] or ["no reason given"])[-1][:200]
 
 

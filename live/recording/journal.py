@@ -41,6 +41,9 @@ _Op = tuple[str, Sequence[_Row]]
 _GATHER_S = 0.02
 _HEARTBEAT_S = 0.5
 _BATCH = 5000
+_CACHE_KIB = 256
+"""Of the file in memory: rows go to its end. By default 2 MB, which grow with every frame until
+they are full."""
 _LOCKED_S = 30.0
 
 _LEDGER_UPSERT = (
@@ -296,6 +299,7 @@ class Journal:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
                 for statement in create_statements():
                     connection.execute(statement)
                 while self._commit_next(connection):

@@ -61,7 +61,11 @@ def near_pairs(expected: Reals, gate: Reals, found: Reals) -> tuple[Ints, Ints, 
     count, first = count.ravel(), first.ravel()
     within = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
     obj = order[np.repeat(first, count) + within]
-    dy = found[:, 0][obj] - expected[:, 0][track]
-    dx = found[:, 1][obj] - expected[:, 1][track]
-    near = np.flatnonzero(dy * dy + dx * dx <= (gate * gate)[track])
+    (dy, dx), (y, x) = (np.ascontiguousarray(found.T).take(obj, axis=1), expected.T)
+    dy -= y.take(track)
+    dx -= x.take(track)
+    dy *= dy
+    dx *= dx
+    dy += dx
+    near = np.flatnonzero(dy <= (gate * gate).take(track))
     return track[near], obj[near], passed_over

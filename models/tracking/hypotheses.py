@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.tracking.bodies import Bodies, Ints, Reals, values_at
+from models.tracking.bodies import Bodies, Ints, Reals, true_in_rows, values_at
 from models.tracking.costs import Habits, price
 from models.tracking.divisions import CANDIDATES, pairs_of_daughters
 from models.tracking.joint import Choices
@@ -135,7 +135,7 @@ def _cover(tracked: Tracked, scene: Scene, track: Ints, obj: Ints) -> Reals | No
     place = np.clip(tracked.expected.place, -FAR_OFF, FAR_OFF).astype(np.float32)
     at = place[:, None, :] + tracked.probes
     here = values_at(scene.labels, at)
-    hits = np.count_nonzero(here[track] == scene.values[obj][:, None], axis=1)
+    hits = true_in_rows(here.take(track, axis=0) == scene.values.take(obj)[:, None])
     whole = tracked.probe_count[track]
     share: Reals = np.full(len(track), np.nan)
     np.divide(hits, whole, out=share, where=whole > 0)

@@ -26,6 +26,7 @@ from models.tracking.bodies import (
     bodies_from_objects,
     middle,
     probes_of,
+    true_in_rows,
 )
 from models.tracking.costs import Habits
 from models.tracking.fates import Fates, foresee
@@ -111,7 +112,7 @@ class Tracker:
         """What `update` would decide of these objects; nothing is remembered yet."""
         view = View(context)
         # ids must not depend on how a segmentation happens to number its objects
-        order = np.lexsort((objects["area_px"], objects["x_px"], objects["y_px"]))
+        order = _by_place(objects)
         table = objects[order]
         memory, tracks = self._start(context, view)
         waited = memory.clock - tracks["clock"]
@@ -134,7 +135,7 @@ class Tracker:
         tracked = Tracked(
             expected,
             probes,
-            np.count_nonzero(probes[:, :, 0] != AWAY, axis=1).astype(np.float64),
+            true_in_rows(probes[:, :, 0] != AWAY).astype(np.float64),
             tracks["missed"],
             steps,
             _fates(memory, tracks, edge[0]),
@@ -260,6 +261,15 @@ class Tracker:
         new = new[: self._settings.max_tracks]
         self._tracks = np.concatenate([new, lost]) if len(lost) else new
         return update
+
+
+def _by_place(objects: Table) -> Ints:
+    """Order by y, then x, then area."""
+    y = np.ascontiguousarray(objects["y_px"])
+    order = np.argsort(y, kind="stable")
+    if (np.diff(y[order]) > 0).all():
+        return order  # no two on one line, as nearly always: a fifth of the time
+    return np.lexsort((objects["area_px"], objects["x_px"], y))
 
 
 def _expect(memory: state.Memory, tracks: Table, view: View, steps: Reals) -> tuple[Bodies, Reals]:

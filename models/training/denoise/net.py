@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.training.denoise.follow import moved, moved_smooth, shift_since
+
 STATE_CHANNELS = 3
 """Running mean, its variance, and the last answer: counts, counts squared, counts."""
 
@@ -72,7 +74,6 @@ class _UNet(nn.Module):
         self.down = nn.ModuleList([_Block(top, top), _Block(top, middle), _Block(middle, bottom)])
         self.lift = nn.ModuleList([nn.Conv2d(middle, top, 1), nn.Conv2d(bottom, middle, 1)])
         self.up = nn.ModuleList([_Block(top, top), _Block(middle, middle)])
-        self.refine = _Block(top, top)
         self.last = nn.ConvTranspose2d(top, 1, 2, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,7 +82,7 @@ class _UNet(nn.Module):
         eighth = self.down[2](functional.max_pool2d(fourth, 2))
         fourth = self.up[1](fourth + _twice(self.lift[1](eighth)))
         half = self.up[0](half + _twice(self.lift[0](fourth)))
-        out: Tensor = self.last(half + self.refine(half))
+        out: Tensor = self.last(half)
         return out
 
 
@@ -123,6 +124,7 @@ class DenoiseNet(nn.Module):
         super().__init__()
         self.move = _Change()
         self.unet = _UNet(5, widths)
+        self.follow = True
         self.low_precision = False
         """Train the convolutions in bfloat16, twice as fast where the CPU has it."""
         self.widths = tuple(widths)
@@ -165,9 +167,10 @@ class DenoiseNet(nn.Module):
         usual = level.clamp(min=0) + dark + DARK
         unit = usual.sqrt()
         new = fresh[:, :, None, None] > 0.5
-        mean = torch.where(new, photons, (state[:, 0:1] - offset) / gain)
-        spread = torch.where(new, variance, state[:, 1:2] / (gain * gain))
-        last = torch.where(new, photons, (state[:, 2:3] - offset) / gain)
+        mean, spread, last = self._brought_along(photons, variance, state, offset, gain)
+        mean = torch.where(new, photons, mean)
+        spread = torch.where(new, variance, spread)
+        last = torch.where(new, photons, last)
 
         trust = self._trust(photons, variance, mean, spread, last)
         trust = torch.where(new, torch.ones_like(trust), trust)
@@ -192,6 +195,19 @@ class DenoiseNet(nn.Module):
         counts = answer * gain + offset
         kept = torch.cat([mean * gain + offset, spread * gain * gain, counts], dim=1)
         return counts, kept
+
+    def _brought_along(
+        self, photons: Tensor, variance: Tensor, state: Tensor, offset: Tensor, gain: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What is remembered, in photons, moved to where the sample is now."""
+        mean, last = (state[:, 0:1] - offset) / gain, (state[:, 2:3] - offset) / gain
+        spread = state[:, 1:2] / (gain * gain)
+        if self.follow:
+            with torch.no_grad():
+                shift = shift_since(photons, last, variance)
+            mean, last = moved(torch.cat([mean, last], dim=1), shift).split(1, dim=1)
+            spread = moved_smooth(spread, shift)
+        return mean, spread, last
 
     def _trust(
         self, photons: Tensor, variance: Tensor, mean: Tensor, spread: Tensor, last: Tensor
