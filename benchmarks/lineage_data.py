@@ -30,6 +30,12 @@ EPIDERMIS: Final = SHARED / "epidermis_points_R1.csv"
 SMALL_ECOLI: Final = Path(__file__).parents[1] / "tests" / "data" / "ecoli"
 """Twelve frames of the same colony, which travel with the source."""
 
+SMALLEST_PX: Final = 20.0
+"""Areas below are unknown ones."""
+UNKNOWN: Final = 30.0
+"""Age of a cell that was there from the beginning; frames."""
+FAR: Final = 99.0
+
 Spot: TypeAlias = tuple[int, int]
 """Frame, and row of its object table."""
 Links: TypeAlias = frozenset[tuple[Spot, Spot]]
@@ -119,6 +125,44 @@ def true_links(cells: Iterable[NDArray[Any]], mother: Mapping[int, int]) -> Link
                 links.add((where[before], here))
         where |= now
     return frozenset(links)
+
+
+def pasts(movie: Movie) -> list[Reals]:
+    """True past of the cells of each frame.
+
+    Returns
+    -------
+    For each frame (n, 5): age since the last division, frames; logarithm of growth since the frame
+    before; move since then in y and x, px; distance to the sister, px, `FAR` where there is none.
+    """
+    before = {later: earlier for earlier, later in movie.truth}
+    children: dict[Spot, list[Spot]] = {}
+    for earlier, later in sorted(movie.truth):
+        children.setdefault(earlier, []).append(later)
+    past: list[Reals] = []
+    sister: dict[Spot, Spot] = {}
+    for frame in range(len(movie.tables)):
+        place, area = movie.places(frame), movie.tables[frame]["area_px"]
+        known = np.tile([UNKNOWN, 0.0, 0.0, 0.0, FAR], (len(place), 1))
+        for row in range(len(place)):
+            here, came = (frame, row), before.get((frame, row))
+            if came is None:
+                continue
+            if len(children[came]) > 1:
+                known[row, 0] = 0
+                sister[here] = next(one for one in children[came] if one != here)
+            else:
+                known[row, 0] = min(past[-1][came[1], 0] + 1, UNKNOWN)
+                was = max(float(movie.tables[frame - 1]["area_px"][came[1]]), SMALLEST_PX)
+                known[row, 1] = np.log(max(float(area[row]), SMALLEST_PX) / was)
+                known[row, 2:4] = place[row] - movie.places(frame - 1)[came[1]]
+                hers = children.get(sister[came], []) if came in sister else []
+                if len(hers) == 1:  # she did not divide since
+                    sister[here] = hers[0]
+            if here in sister:
+                known[row, 4] = np.hypot(*(place[row] - place[sister[here][1]]))
+        past.append(known)
+    return past
 
 
 def ours(movie: Movie) -> Links:

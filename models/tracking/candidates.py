@@ -15,7 +15,16 @@ MOST_CELLS = 16
 """Cells of the grid for each body, up to which every cell is written down."""
 
 
-def near_pairs(expected: Reals, gate: Reals, found: Reals) -> tuple[Ints, Ints, int]:
+CLEARLY = 6.0
+"""Times farther than the nearest of either that a pair need not be looked at."""
+AT_HOME = 0.35
+"""If that nearest lies within this part of the track's radius. A drift that nobody foresaw leaves
+few so near, and nothing is left out."""
+
+
+def near_pairs(
+    expected: Reals, gate: Reals, found: Reals, radius: Reals | None = None
+) -> tuple[Ints, Ints, int]:
     """Pairs (track, object) closer than the track's gate.
 
     Parameters
@@ -26,6 +35,9 @@ def near_pairs(expected: Reals, gate: Reals, found: Reals) -> tuple[Ints, Ints, 
         (m,) how far an object may be from there.
     found
         (n, 2) where the objects are.
+    radius
+        (m,) of the tracks: pairs of which both have a far nearer partner, one that is where it is
+        expected, are left out. None: all are given.
 
     Returns
     -------
@@ -36,8 +48,10 @@ def near_pairs(expected: Reals, gate: Reals, found: Reals) -> tuple[Ints, Ints, 
     if len(expected) == 0 or len(found) == 0:
         return none, none, 0
     # a few very long objects must not make the cells of all others large
-    size = max(float(np.partition(gate, 9 * len(gate) // 10)[9 * len(gate) // 10]), 1e-9)
-    rings = int(np.clip(np.ceil(gate.max() / size), 1, 3))
+    usual, longest = float(np.partition(gate, 9 * len(gate) // 10)[9 * len(gate) // 10]), gate.max()
+    # three cells of the longest hold less than five of the usual, up to 5 / 3 of it
+    size = max(longest if 3 * longest < 5 * usual else usual, 1e-9)
+    rings = int(np.clip(np.ceil(longest / size), 1, 3))
     origin = np.minimum(expected.min(axis=0), found.min(axis=0)) - size * (rings + 1)
     cell = np.floor((found - origin) / size).astype(np.int64)
     home = np.floor((expected - origin) / size).astype(np.int64)
@@ -57,15 +71,30 @@ def near_pairs(expected: Reals, gate: Reals, found: Reals) -> tuple[Ints, Ints, 
         last = np.searchsorted(key, row_key + rings, "right")
     count = np.minimum(last - first, PER_CELL * (2 * rings + 1))
     passed_over = int((last - first - count).sum())
-    track = np.repeat(np.arange(len(expected)), count.sum(axis=1))
     count, first = count.ravel(), first.ravel()
-    within = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-    obj = order[np.repeat(first, count) + within]
-    (dy, dx), (y, x) = (np.ascontiguousarray(found.T).take(obj, axis=1), expected.T)
+    end = np.cumsum(count)
+    # places in the order of cells, where neighbours lie side by side in memory
+    place = np.arange(int(end[-1])) + np.repeat(first - (end - count), count)
+    track = np.repeat(np.arange(len(expected)), count.reshape(len(expected), -1).sum(axis=1))
+    (dy, dx), (y, x) = (found.T.take(order, axis=1).take(place, axis=1), expected.T)
     dy -= y.take(track)
     dx -= x.take(track)
     dy *= dy
     dx *= dx
     dy += dx
     near = np.flatnonzero(dy <= (gate * gate).take(track))
-    return track[near], obj[near], passed_over
+    track, obj = track.take(near), order.take(place.take(near))
+    if radius is not None:
+        kept = _in_question(track, obj, dy.take(near), AT_HOME * radius, len(found))
+        track, obj = track.take(kept), obj.take(kept)
+    return track, obj, passed_over
+
+
+def _in_question(track: Ints, obj: Ints, apart: Reals, home: Reals, n: int) -> Ints:
+    """Pairs that either could be; ``apart`` are squared distances, ``home`` (m,) is a distance."""
+    of_track, of_obj = np.full(len(home), np.inf), np.full(n, np.inf)
+    np.minimum.at(of_track, track, apart)
+    np.minimum.at(of_obj, obj, apart)
+    settled = of_track < home * home
+    nearest = np.maximum(of_track.take(track), of_obj.take(obj))
+    return np.flatnonzero((apart <= CLEARLY**2 * nearest) | ~settled.take(track))

@@ -80,7 +80,7 @@ def _decided(
     gate = settings.gate_diameters * 2 * expected.radius
     gate = np.maximum(gate, expected.reach) * np.sqrt(np.clip(tracked.steps, 1.0, 4.0))
     usual = middle(gate) if m else 1.0
-    track, obj, over = near_pairs(expected.place, gate, found.place)
+    track, obj, over = near_pairs(expected.place, gate, found.place, expected.radius)
     home = expected.place
     cover, cost = priced(track, obj, tracked, scene, habits)
     for _ in range(_ROUNDS):
