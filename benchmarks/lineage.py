@@ -17,7 +17,6 @@ Bars stand on rows of ours alone, beside the number that was asked for.
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -41,6 +40,7 @@ from benchmarks.lineage_data import (
     ours,
     simulated,
 )
+from benchmarks.machine import processor
 from benchmarks.track import PEERS, run_peer, why_not
 from live.experiment.loading import load_pipeline_settings
 from live.infer import infer
@@ -99,7 +99,7 @@ def run(*, quick: bool = False) -> list[Row]:
     wanted = {"link F1": None, "division F1": None if quick else 0.90}
     cells = Case(f"simulated, true masks, {seeds} samples", movies, wanted, (0.5, 0.7, 1.0))
     rows += compared(cells, peers=not quick)
-    machine = f"{platform.processor()}, {os.cpu_count()} cores"
+    machine = f"{processor()}, {os.cpu_count()} cores"
     return [{"bench": "lineage", **row, "machine": machine} for row in rows]
 
 
@@ -107,7 +107,7 @@ def compared(case: Case, *, peers: bool) -> list[Row]:
     """Rows of ours beside what is asked, the largest-overlap linker, and the peers."""
     mine = _means(case, [ours(movie) for movie in case.movies])
     rows = [
-        _asked(f"{case.name}", measure, mine[measure], asked)
+        _asked(case.name, measure, mine[measure], asked)
         for measure, asked in case.asked.items()
         if asked is not None
     ]
@@ -126,9 +126,10 @@ def compared(case: Case, *, peers: bool) -> list[Row]:
                 continue
             rows.append(
                 {
-                    "case": f"{case.name}, beside {name}", "ours": "tracker",
-                    "value_ours": mine[measure], "peer": f"{name}{how}", "value_peer": value,
-                    "unit": measure, "ratio": mine[measure] / max(value, LEAST),
+                    "case": f"{case.name}, {measure}, beside {name}", "ours": "tracker",
+                    "value_ours": mine[measure], "value_peer": value, "unit": "of 1",
+                    "peer": PEERS.get(name, name).replace("==", " ") + how,
+                    "ratio": mine[measure] / max(value, LEAST),
                 }
             )  # fmt: skip
     return rows
@@ -201,8 +202,8 @@ def _means(case: Case, told: Sequence[Links]) -> dict[str, float]:
 
 def _asked(case: str, measure: str, value: float, least: float, *, bar: bool = True) -> Row:
     row: Row = {
-        "case": case, "ours": "tracker", "value_ours": value, "peer": "asked for",
-        "value_peer": least, "unit": measure, "ratio": value / least,
+        "case": f"{case}, {measure}", "ours": "tracker", "value_ours": value, "unit": "of 1",
+        "peer": "asked for", "value_peer": least, "ratio": value / least,
     }  # fmt: skip
     return {**row, "bar": 1.0} if bar else row
 
@@ -214,8 +215,8 @@ def main() -> None:
             sys.stdout.write(f"{row['case']}: left out, {row['left_out']}\n")
             continue
         sys.stdout.write(
-            f"{row['case']:52s} {row['unit']:16s} {row['value_ours']:.4f}   "
-            f"{row['peer']:32s} {row['value_peer']:.4f}   x{row['ratio']:.3f}\n"
+            f"{row['case']:62s} {row['value_ours']:.4f}   "
+            f"{row['peer']:34s} {row['value_peer']:.4f}   x{row['ratio']:.3f}\n"
         )
 
 

@@ -108,7 +108,7 @@ def test_what_is_decided_fits_together_and_is_the_likeliest() -> None:
     empty = np.zeros((0, 0))
     ways = [Ways(rows, empty, np.zeros(len(rows), bool)) for rows in (one, two)]
     step = Step(2, 3, (ways[0], ways[1]))
-    odds = [np.array([2.0, 1.0, 3.0, 1.0]), np.array([-1.0, -2.0])]
+    odds = [np.array([2.0, 1.0, 3.0, 1.0]), np.array([-1.0, -3.0])]
     # both cells going on would be likelier, but then the last object came from nowhere
     assert sorted(decide(step, odds, NEVER)) == [[0, 0, 1], [1, 2]]
     assert sorted(decide(step, odds, 0.5)) == [[0, 0], [1, 1]]
@@ -137,8 +137,11 @@ def test_rows_of_the_small_movie() -> None:
     assert len(divisions(movie.truth)) == 19
     asked = {"link F1": 0.9, "division F1": None}
     rows = compared(Case("small", [movie], asked, ()), peers=False)
-    assert [row["peer"] for row in rows] == ["asked for", "largest overlap", "largest overlap"]
-    assert [row["unit"] for row in rows] == ["link F1", "link F1", "division F1"]
+    assert [(row["case"], row["peer"]) for row in rows] == [
+        ("small, link F1", "asked for"),
+        ("small, link F1, beside largest overlap", "largest overlap"),
+        ("small, division F1, beside largest overlap", "largest overlap"),
+    ]
     assert [row.get("bar") for row in rows] == [1.0, None, None]
     for row in rows:
         assert 0.9 < row["value_ours"] <= 1
@@ -166,6 +169,7 @@ def test_the_simulated_movie_is_the_same_each_time_and_has_divisions() -> None:
 def test_the_program_over_files() -> None:
     pytest.importorskip("traccuracy", reason="needs the score extra")
     rows = scored(SMALL_ECOLI, bars=False)
-    assert [row["unit"] for row in rows] == ["TRA", "LNK", "division F1", "LNK", "division F1"]
+    measures = [row["case"].rpartition(", ")[2] for row in rows]
+    assert measures == ["TRA", "LNK", "division F1", "LNK", "division F1"]
     assert all(0.5 < row["value_ours"] <= 1 for row in rows)
     assert not any("bar" in row for row in rows)
