@@ -106,9 +106,17 @@ def _usual_area(objects: NDArray[np.void]) -> float:
     return max(float(extent) / len(objects) / 2, 1.0)
 
 
+def as_sisters(bodies: Bodies, first: Ints, second: Ints) -> tuple[Reals, Reals]:
+    """Areas (n,) of pairs: where only a part of one is known, both are as large as the larger."""
+    a, b = bodies.area[first], bodies.area[second]
+    known = bodies.sized[first] & bodies.sized[second]
+    larger = np.maximum(a, b)
+    return np.where(known, a, larger), np.where(known, b, larger)
+
+
 def together(bodies: Bodies, first: Ints, second: Ints) -> Bodies:
     """Pairs of bodies taken as one: the place, spread and area of their union."""
-    a, b = bodies.area[first], bodies.area[second]
+    a, b = as_sisters(bodies, first, second)
     area = a + b
     part = (a / area)[:, None]
     apart = bodies.place[second] - bodies.place[first]

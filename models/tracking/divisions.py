@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.tracking.bodies import Bodies, Ints, Reals, together
+from models.tracking.bodies import Bodies, Ints, Reals, as_sisters, together
 from models.tracking.costs import Habits, price, room_of
 
 CANDIDATES = 8
@@ -69,7 +69,7 @@ def pairs_of_daughters(
     a, b = _twos(track)
     mother, one, two = track[a], obj[a], obj[b]
     # cheap tests first: pairs that cannot be daughters are most of them
-    large, small = found.area[one], found.area[two]
+    large, small = as_sisters(found, one, two)
     whole = large + small
     known = expected.sized[mother] & found.sized[one] & found.sized[two]
     ratio = whole / expected.area[mother]
@@ -99,15 +99,16 @@ def pairs_of_daughters(
     cost += np.where(both.shaped, 0.0, spaced)
     cost += np.where(both.shaped, 0.5 * (_gap(found, one, two) / GAP_SD) ** 2, 0.0)
     mitosis = UNSEEN + _mitosis(expected, found, mother, one, two, steps[mother])
-    # without shapes the distance says all that both ways could
-    return a, b, np.where(both.shaped, np.minimum(cost, mitosis), cost)
+    # of points the distance says all that both ways could
+    either = both.shaped if cover is None else np.ones(len(a), dtype=bool)
+    return a, b, np.where(either, np.minimum(cost, mitosis), cost)
 
 
 def _mitosis(
     expected: Bodies, found: Bodies, mother: Ints, one: Ints, two: Ints, steps: Reals
 ) -> Reals:
     """Price of daughters that went apart: middle, distance and sizes, no shape and no overlap."""
-    large, small = found.area[one], found.area[two]
+    large, small = as_sisters(found, one, two)
     whole = large + small
     radius = expected.radius[mother]
     share = (large / whole)[:, None]
