@@ -31,6 +31,8 @@ _OURS = {
     "saferate": "benchmarks.saferate:run",
     "endurance": "benchmarks.endurance:run",
     "growth": "benchmarks.growth:run",
+    "lineage": "benchmarks.lineage:run",
+    "trainlive": "benchmarks.trainlive:run",
 }
 """Known without an installation, so that a bare checkout can be measured too."""
 

@@ -190,6 +190,29 @@ def test_a_division_has_a_mother_two_new_ids_and_one_first_frame() -> None:
     assert mixed_up(shots, updates) == 0
 
 
+@pytest.mark.parametrize("cut", [0.3, 0.55, 0.8])
+def test_a_daughter_that_the_border_cuts_has_her_mother(cut: float) -> None:
+    places, steady = lattice(16, 36, seed=3) + 60, np.full(16, 10.0)
+    rng = np.random.default_rng(0)
+    shots = []
+    for frame in range(7):
+        places = places + rng.normal(0, 0.6, places.shape)
+        if frame < 5:
+            cells, radii, ids = [[13.0, 120.0]], [11.0], [20]
+        else:
+            # of the upper one this part of the diameter is outside
+            cells, radii, ids = [[8 * (1 - 2 * cut), 118.0], [24.0, 122.0]], [8.0, 8.0], [21, 22]
+        every = np.concatenate([places, cells])
+        shots.append(
+            discs(every, np.append(steady, radii), np.append(np.arange(16), ids), (230, 230))
+        )
+    updates = follow(shots)
+    born = updates[5]
+    assert sorted(shots[5].ids[born.divided]) == [21, 22]
+    assert (born.parent_id[born.divided] == updates[4].track_id[shots[4].ids == 20]).all()
+    assert not any(update.divided.any() for update in updates[:5])
+
+
 def test_divisions_can_be_left_out() -> None:
     updates = follow(dividing(), Tracker(TrackSettings(divisions=False)))
     assert not any(update.divided.any() or update.parent_id.any() for update in updates)
