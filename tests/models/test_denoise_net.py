@@ -173,6 +173,16 @@ def test_file_and_network_are_one(net: DenoiseNet, start: Path) -> None:
             np.testing.assert_allclose(found["denoised"][0, 0], wanted[k], rtol=1e-3, atol=0.05)
 
 
+def test_a_network_with_more_layers_is_refused(start: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(str(start))
+    more = onnx.numpy_helper.from_array(np.ones(3, np.float32), "net.unet.refine.a.bias")
+    model.graph.initializer.append(more)
+    onnx.save(model, str(tmp_path / "more.onnx"))
+    with pytest.raises(ModelError, match="another version"):
+        denoiser_from_onnx(tmp_path / "more.onnx")
+
+
 def test_another_network_is_refused() -> None:
     with pytest.raises(ModelError, match="no denoiser of this program"):
         denoiser_from_onnx(weights_path("nuclei"))

@@ -109,6 +109,13 @@ def test_earlier_frames_help_where_the_sample_is_slow(photons: float) -> None:
     assert decibels(error(alone, clean[6:]), error(with_time, clean[6:])) >= 1.0
 
 
+@pytest.mark.parametrize(("photons", "least_db"), [(5, 0.4), (20, 0.25), (100, 0.0)])
+def test_earlier_frames_help_where_cells_move_by_pixels(photons: float, least_db: float) -> None:
+    frames, clean = movie_of(photons, 5.0)
+    with_time, alone = denoised(frames)[4:], denoised(frames, temporal=False)[4:]
+    assert decibels(error(alone, clean[4:]), error(with_time, clean[4:])) >= least_db
+
+
 @pytest.mark.parametrize("photons", [5, 20, 100])
 def test_it_beats_the_best_gaussian(photons: float) -> None:
     frames, clean = movie_of(photons, 5.0, frames=3)

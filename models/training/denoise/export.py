@@ -76,8 +76,19 @@ def denoiser_from_onnx(path: Path) -> DenoiseNet:
             f"{path.name} is no denoiser of this program: it has no {wrong[0]} of "
             f"{tuple(wanted[wrong[0]].shape)}; start from one that `parfocal models list` shows"
         )
+    layers = {_layer(name) for name in wanted}
+    more = [name for name in held if name.startswith("unet.") and _layer(name) not in layers]
+    if more:
+        raise ModelError(
+            f"{path.name} is a denoiser of another version of this program: it has {more[0]} too; "
+            "start from one that `parfocal models list` shows"
+        )
     net.load_state_dict({name: held[name] for name in wanted})
     return net.eval()
+
+
+def _layer(name: str) -> str:
+    return name.rsplit(".", 1)[0]
 
 
 def _shape(held: Mapping[str, Tensor], name: str) -> torch.Size | None:

@@ -49,8 +49,8 @@ def shift_since(new: Tensor, last: Tensor, variance: Tensor) -> Tensor:
         (b, 2, y, x) pixels: what is at (y, x) now was at (y + [0], x + [1]); 0 where nothing says
         that it moved.
     """
-    coarse = _coarse(*(functional.avg_pool2d(one, 4) for one in (new, last)), variance)
-    frame, before = (functional.avg_pool2d(one, 2) for one in (new, last))
+    coarse = _coarse(new, last, variance)
+    frame, before = functional.avg_pool2d(new, 2), functional.avg_pool2d(last, 2)
     weight = 4 / functional.avg_pool2d(variance, 2)
     start = functional.interpolate(coarse, scale_factor=4.0, mode="nearest")
     tried = torch.cat([_shifted(moved(before, start / 2), NEAR), before], dim=1)
@@ -66,7 +66,7 @@ def shift_since(new: Tensor, last: Tensor, variance: Tensor) -> Tensor:
 
 
 def moved(image: Tensor, shift: Tensor) -> Tensor:
-    """An image (b, c, y, x) as it is at each place plus ``shift`` (b, 2, y, x) pixels."""
+    """An image (b, c, y, x) as it is at each place plus ``shift`` (b, 2, y, x) pixels, bilinear."""
     height, width = image.shape[-2:]
     y = torch.arange(height, device=image.device, dtype=image.dtype)[:, None] + shift[:, 0]
     x = torch.arange(width, device=image.device, dtype=image.dtype)[None, :] + shift[:, 1]
@@ -83,8 +83,9 @@ def moved_smooth(image: Tensor, shift: Tensor) -> Tensor:
     return torch.where(still, image, functional.interpolate(small, scale_factor=2.0))
 
 
-def _coarse(frame: Tensor, before: Tensor, variance: Tensor) -> Tensor:
+def _coarse(new: Tensor, last: Tensor, variance: Tensor) -> Tensor:
     """Best whole shift of each block, (b, 2, y / 8, x / 8) in pixels of the image."""
+    frame, before = functional.avg_pool2d(new, 4), functional.avg_pool2d(last, 4)
     weight = 16 / functional.avg_pool2d(variance, 4)
     unlike = functional.avg_pool2d(_unlike(_shifted(before, REACH), frame, weight), BLOCK)
     unlike = _mean_around(unlike, WIDE)

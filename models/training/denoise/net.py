@@ -1,11 +1,12 @@
 """The denoiser as a network: a running mean that knows its variance, then a U-Net.
 
-The first half is a Kalman filter for each pixel: the mean of the frames so far is carried on with
-its variance, and a small network says from the surprise in the new frame how much the sample can
-have changed there. Where nothing moved the mean grows better frame by frame, where something did it
-begins anew; with nothing remembered it is the frame itself, so one network does both. Fusing
-recursively before denoising is the way of Maggioni et al., CVPR 2021 (arXiv 2103.05407). The second
-half is a U-Net that sees the frame, the mean and its own last answer in units of the noise.
+What is remembered goes along with the sample first (`models.training.denoise.follow`). Then comes a
+Kalman filter for each pixel: the mean of the frames so far is carried on with its variance, and a
+small network says from the surprise in the new frame how much the sample can have changed there.
+Where nothing moved the mean grows better frame by frame, where something did it begins anew; with
+nothing remembered it is the frame itself, so one network does both. Fusing recursively before
+denoising is the way of Maggioni et al., CVPR 2021 (arXiv 2103.05407). The second half is a U-Net
+that sees the frame, the mean and its own last answer in units of the noise.
 """
 
 from __future__ import annotations
@@ -125,6 +126,7 @@ class DenoiseNet(nn.Module):
         self.move = _Change()
         self.unet = _UNet(5, widths)
         self.follow = True
+        """Move what is remembered to where the sample has gone."""
         self.low_precision = False
         """Train the convolutions in bfloat16, twice as fast where the CPU has it."""
         self.widths = tuple(widths)
@@ -205,7 +207,8 @@ class DenoiseNet(nn.Module):
         if self.follow:
             with torch.no_grad():
                 shift = shift_since(photons, last, variance)
-            mean, last = moved(torch.cat([mean, last], dim=1), shift).split(1, dim=1)
+            both = moved(torch.cat([mean, last], dim=1), shift)
+            mean, last = both[:, 0:1], both[:, 1:2]
             spread = moved_smooth(spread, shift)
         return mean, spread, last
 

@@ -66,9 +66,9 @@ TASKS = {
             "nuclei",
             "fluorescent nuclei, crowded or sparse, 8 to 16 bit",
             nuclei_pairs,
-            Augment(overlap_share=0.35),
+            Augment(diameter_px=30.0, overlap_share=0.35),
             Grouping(window_px=11),
-            28.0,
+            34.0,
             "bright",
         ),
         SegmentTask(
