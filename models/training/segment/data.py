@@ -88,25 +88,6 @@ def pairs_from_tracking(folder: Path, frames: range, split: str = "train") -> li
     return out
 
 
-def pairs_from_stacks(images: Path, masks: Path, split: str = "train") -> list[Pair]:
-    """Frames of a (t, y, x) TIFF with their label images in another one.
-
-    Frames that show nothing labelled are left out: nobody says whether nothing was there.
-    """
-    frames, labels = read_image(images), read_image(masks)
-    if frames.ndim != 3 or frames.shape != labels.shape:
-        raise ImageError(
-            f"{images.name} {frames.shape} and {masks.name} {labels.shape} must both be the same "
-            "(t, y, x)"
-        )
-    group = images.parent.name
-    return [
-        make_pair(f"{group}_{number:03d}", group, image, truth, split)
-        for number, (image, truth) in enumerate(zip(frames, labels, strict=True))
-        if truth.any()
-    ]
-
-
 def nuclei_group(pair: Pair) -> str:
     """Which plate of the 2018 Data Science Bowl set an image looks like.
 

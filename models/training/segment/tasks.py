@@ -13,12 +13,7 @@ from models.errors import ModelError
 from models.training.phase.pairs import cells_pairs
 from models.training.segment.augment import Augment
 from models.training.segment.colony import draw_colony
-from models.training.segment.data import (
-    Pair,
-    nuclei_pairs,
-    pairs_from_stacks,
-    pairs_from_tracking,
-)
+from models.training.segment.data import Pair, nuclei_pairs, pairs_from_tracking
 from models.training.segment.gather import Grouping
 
 EARLY_FRAMES = 16
@@ -45,18 +40,10 @@ class SegmentTask:
     """Both as of `models.catalog.ModelCard`."""
 
 
-SECOND_MOVIE = "trpL_150310-11"
-"""Of the same laboratory, another strain: ``SECOND_MOVIE_img.tif`` and ``_mask.tif`` (t, y, x)."""
-
-
 def _bacteria_pairs(root: Path) -> list[Pair]:
-    folder, second = root / "track" / "ecoli_early", root / "track" / "trpL"
+    folder = root / "track" / "ecoli_early"
     early, late = range(EARLY_FRAMES), range(EARLY_FRAMES, 1000)
-    pairs = pairs_from_tracking(folder, early) + pairs_from_tracking(folder, late, "later")
-    if second.is_dir():
-        images, masks = (second / f"{SECOND_MOVIE}_{what}.tif" for what in ("img", "mask"))
-        pairs += pairs_from_stacks(images, masks)
-    return pairs
+    return pairs_from_tracking(folder, early) + pairs_from_tracking(folder, late, "later")
 
 
 TASKS = {
@@ -66,9 +53,9 @@ TASKS = {
             "nuclei",
             "fluorescent nuclei, crowded or sparse, 8 to 16 bit",
             nuclei_pairs,
-            Augment(diameter_px=30.0, overlap_share=0.35),
+            Augment(overlap_share=0.35),
             Grouping(window_px=11),
-            34.0,
+            28.0,
             "bright",
         ),
         SegmentTask(
