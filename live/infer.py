@@ -118,7 +118,8 @@ def infer(
     if not movie:
         settings = settings.model_copy(update={"track": None})
     if masks is not None:
-        settings = settings.model_copy(update={"segment": None})
+        # what a network would say of its own outlines it cannot say of these
+        settings = settings.model_copy(update={"segment": None, "trust": None})
     if explain:
         settings = explainable(settings)
     with ExitStack() as stack:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from drivers import SettingsError
 from live.errors import UsageError
+from live.experiment.loading import load_pipeline_settings
 from live.infer import infer
 from live.tracks.ctc import CtcTrack, CtcWriter, check, read_table
 from models import OBJECT_DTYPE, PipelineSettings
@@ -68,6 +69,16 @@ def test_a_movie_in_the_challenge_format(tmp_path: Path) -> None:
     table = rows(out / "objects.csv")
     assert {row["frame"] for row in table} == {str(k) for k in range(12)}
     assert sum(int(row["divided"]) for row in table) == 2 * report.divisions
+
+
+def test_given_outlines_need_no_network_of_the_pipeline(tmp_path: Path) -> None:
+    truth = DATA / "ecoli" / "01_GT" / "TRA"
+    found = []
+    for name in ("threshold", "bacteria"):
+        out = tmp_path / name
+        infer([DATA / "ecoli" / "01"], load_pipeline_settings(name), out, movie=True, masks=truth)
+        found.append(rows(out / "objects.csv"))
+    assert found[0] == found[1]
 
 
 def test_a_movie_segmented_here(tmp_path: Path) -> None:
