@@ -57,7 +57,7 @@ ASKED: Final[dict[str, dict[str, float]]] = {
 }
 """Of the E. coli movie, by the names that `ScoreReport.to_json` has."""
 WAYS: Final = (("true masks", "threshold", True), ("own segmentation", "bacteria", False))
-"""Pipeline, and whether it is given the masks; both track alike, `bacteria` takes no masks."""
+"""Pipeline, and whether it is given the masks; both track alike."""
 LEAST: Final = 0.01
 """A peer with less is taken for one with this in ratios, which would have no end."""
 
@@ -192,6 +192,9 @@ def scored(folder: Path, *, bars: bool) -> list[Row]:
         for key, least in ASKED[what].items():
             measure = key.replace("_f1", " F1")
             rows.append(_asked(case, measure, found[key], least, bar=bars))
+        within = found["division_f1_within_1"]
+        measure = "division F1, a frame more or less"
+        rows.append(_asked(case, measure, within, ASKED[what]["division_f1"], bar=False))
     return rows
 
 

@@ -102,9 +102,8 @@ class ScoreReport:
             out.update(_values(self.pooled))
             out["per_image"] = [{"image": c.case.name, **_values(c.scores)} for c in self.cases]
         if self.tracks is not None:
-            names = {"TRA": "tra", "DET": "det", "LNK": "lnk", "division_f1": "division_f1"}
-            for name, key in names.items():
-                value = float(getattr(self.tracks, key))
+            for name in ("TRA", "DET", "LNK", "division_f1", "division_f1_within_1"):
+                value = float(getattr(self.tracks, name.lower()))
                 out[name] = None if math.isnan(value) else value
             out["divisions"] = {
                 "tp": self.tracks.divisions_true,
@@ -134,9 +133,10 @@ class ScoreReport:
         if self.tracks is not None:
             table = Table("measure", "value", title=f"{self.pred} against {self.truth}")
             data = self.to_json()
-            for name in ("TRA", "DET", "LNK", "SEG", "division_f1"):
+            for name in ("TRA", "DET", "LNK", "SEG", "division_f1", "division_f1_within_1"):
                 value = data[name]
-                table.add_row(name, "not defined here" if value is None else f"{value:.4f}")
+                shown = name.replace("_within_1", ", a frame more or less")
+                table.add_row(shown, "not defined here" if value is None else f"{value:.4f}")
             counts = self.tracks
             for what in ("divisions", "links"):
                 numbers = (getattr(counts, f"{what}_{how}") for how in ("true", "false", "missed"))

@@ -3,7 +3,8 @@
 TRA, DET and LNK are computed by ``traccuracy`` (Matula et al., PLoS ONE 2015, doi
 10.1371/journal.pone.0144959; LNK: Maška et al., Nat Methods 2023); it agrees to every digit with
 ``py-ctcmetrics``. Division F1 counts a division as found when mother and daughters match (one to
-one, intersection over union of at least 0.5) in the same frames (frame buffer 0).
+one, intersection over union of at least 0.5) in the same frames (frame buffer 0), and once more
+with one frame of tolerance (frame buffer 1).
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class TrackScores:
     objects_missed: int = 0
     objects_merged: int = 0
     """Found objects that cover several true ones."""
+    division_f1_within_1: float = float("nan")
+    """Where a division may also be found a frame earlier or later: annotators differ by as much."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +146,7 @@ def compare_tracks(result: Path, truth: Path, truth_table: Path) -> TrackCompari
                 (matchers.CTCMatcher(), metrics.CTCMetrics()),
                 (
                     matchers.IOUMatcher(iou_threshold=0.5, one_to_one=True),
-                    metrics.DivisionMetrics(max_frame_buffer=0),
+                    metrics.DivisionMetrics(max_frame_buffer=1),
                 ),
             ):
                 # loaded anew: scoring writes its findings into the graphs
@@ -157,6 +160,7 @@ def compare_tracks(result: Path, truth: Path, truth_table: Path) -> TrackCompari
     finally:
         logging.disable(before)
     ctc, divisions = values[0]["results"], values[1]["results"]["Frame Buffer 0"]
+    near = values[1]["results"]["Frame Buffer 1"]
     linked, divided = matched
     forests = (
         _forest(linked.gt_graph, divided.gt_graph, linked.pred_graph, linked.gt_pred_map),
@@ -167,6 +171,7 @@ def compare_tracks(result: Path, truth: Path, truth_table: Path) -> TrackCompari
         det=_number(ctc["DET"]),
         lnk=_number(ctc["LNK"]),
         division_f1=_number(divisions["Division F1"]),
+        division_f1_within_1=_number(near["Division F1"]),
         divisions_true=int(divisions["True Positive Divisions"]),
         divisions_false=int(divisions["False Positive Divisions"]),
         divisions_missed=int(divisions["False Negative Divisions"]),

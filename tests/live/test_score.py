@@ -116,7 +116,7 @@ def test_a_perfect_result_scores_one(tmp_path: Path) -> None:
     pytest.importorskip("traccuracy", reason="needs the score extra")
     report = score(perfect(tmp_path / "res"), TRUTH).to_json()
     assert report["images"] == 12
-    for name in ("TRA", "DET", "LNK", "division_f1"):
+    for name in ("TRA", "DET", "LNK", "division_f1", "division_f1_within_1"):
         assert report[name] == 1.0
     assert report["SEG"] is None
     assert report["divisions"] == {"tp": 19, "fp": 0, "fn": 0, "other_daughters": 0}

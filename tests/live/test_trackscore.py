@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from live.cli import main
@@ -197,6 +198,29 @@ def test_nothing_is_left_of_a_picture_that_cannot_be_written(tmp_path: Path) -> 
     with pytest.raises(UsageError, match="cannot be written"):
         write_track_picture(same, tmp_path / "p.png", "title")
     assert [item.name for item in tmp_path.iterdir()] == ["p.png"]
+
+
+def test_a_division_a_frame_late_counts_with_a_frame_of_tolerance(result: Path) -> None:
+    tracks = read_table(result / TABLE)
+    daughters = [one for one in tracks if one.parent and one.last > one.first]
+    mother = next(
+        track for track in tracks
+        if sum(one.parent == track.number for one in daughters) == 2
+    )  # fmt: skip
+    late = [one for one in daughters if one.parent == mother.number]
+    at = late[0].first
+    mask = result / f"mask{at:03d}.tif"
+    labels = tifffile.imread(mask)
+    both = np.isin(labels, [one.number for one in late])
+    labels[both] = mother.number
+    tifffile.imwrite(mask, labels)
+    changed = {one.number: replace(one, first=at + 1) for one in late}
+    changed[mother.number] = replace(mother, last=at)
+    write_table(result / TABLE, [changed.get(one.number, one) for one in tracks])
+    report = score(result, TRUTH).to_json()
+    assert report["divisions"]["fn"] == report["divisions"]["fp"] == 1
+    assert report["division_f1"] < 1
+    assert report["division_f1_within_1"] == 1
 
 
 @pytest.mark.slow
