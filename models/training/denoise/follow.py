@@ -1,7 +1,7 @@
 """Where the sample went since the frame before, so that what is remembered can go along.
 
 Two looks. At a quarter of the size the last answer is laid over the new frame in every shift of up
-to ``REACH`` pixels, and each block of eight takes the one at which a neighbourhood of three blocks
+to ``REACH`` pixels, and each block of eight takes the one at which a neighbourhood of five blocks
 fits best. At half of the size the shifts around that one are tried in smaller neighbourhoods, and a
 parabola through the three best says where between pixels the best is (block matching, Jain and
 Jain, IEEE Trans. Commun. 1981). Differences count in units of the noise, so that a shift must fit
