@@ -16,6 +16,8 @@ PROBES = 16
 AWAY = -1e6
 """Offset of a probe that is not there: outside every image."""
 _FAR_SIDE = 1 << 12
+_LARGE = 1 << 31
+"""Pixels that 32 bits can count."""
 
 Reals = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -25,6 +27,16 @@ def middle(values: Reals) -> float:
     """Upper median of one or more values; a tenth of the time of numpy's."""
     at = len(values) // 2
     return float(np.partition(values, at)[at])
+
+
+def lowest(points: NDArray[Any]) -> NDArray[Any]:
+    """Least of each column of (n, 2); a fifth of the time of numpy's along an axis."""
+    return np.array([points[:, 0].min(), points[:, 1].min()])
+
+
+def highest(points: NDArray[Any]) -> NDArray[Any]:
+    """Largest of each column of (n, 2)."""
+    return np.array([points[:, 0].max(), points[:, 1].max()])
 
 
 @dataclass(slots=True)
@@ -177,12 +189,19 @@ def values_at(labels: NDArray[np.integer[Any]], points: NDArray[Any]) -> NDArray
     """Values of a label image at finite points (..., 2) y, x; 0 outside it."""
     height, width = labels.shape
     # rounding by truncation of positive numbers: a third of the cost of floor
-    at = (points + (_FAR_SIDE + 0.5)).astype(np.int32) - _FAR_SIDE
+    row, column = (
+        (points[..., axis] + (_FAR_SIDE + 0.5)).astype(np.int32) - _FAR_SIDE for axis in (0, 1)
+    )
     # seen as unsigned, what lies before the first row lies beyond the last one
-    bare = at.view(np.uint32)
-    inside = (bare[..., 0] < height) & (bare[..., 1] < width)
-    flat = (at[..., 0].astype(np.intp) * width + at[..., 1]) * inside
-    return np.asarray(labels.ravel().take(flat) * inside)
+    inside = row.view(np.uint32) < height
+    inside &= column.view(np.uint32) < width
+    flat = row if labels.size <= _LARGE else row.astype(np.intp)
+    flat *= width
+    flat += column
+    flat *= inside
+    values = labels.ravel().take(flat)
+    values *= inside
+    return np.asarray(values)
 
 
 def true_in_rows(mask: NDArray[np.bool_]) -> NDArray[np.uint64]:

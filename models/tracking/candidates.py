@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.tracking.bodies import Ints, Reals
+from models.tracking.bodies import Ints, Reals, lowest
 
 PER_CELL = 24
 MOST_CELLS = 16
@@ -52,7 +52,7 @@ def near_pairs(
     # three cells of the longest hold less than five of the usual, up to 5 / 3 of it
     size = max(longest if 3 * longest < 5 * usual else usual, 1e-9)
     rings = int(np.clip(np.ceil(longest / size), 1, 3))
-    origin = np.minimum(expected.min(axis=0), found.min(axis=0)) - size * (rings + 1)
+    origin = np.minimum(lowest(expected), lowest(found)) - size * (rings + 1)
     cell = np.floor((found - origin) / size).astype(np.int64)
     home = np.floor((expected - origin) / size).astype(np.int64)
     lines, columns = (int(max(cell[:, a].max(), home[:, a].max())) + rings + 2 for a in (0, 1))

@@ -6,7 +6,9 @@ again with what this frame shows: how neighbours moved, how far all strayed, how
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -57,7 +59,7 @@ def link(
     stayed = tracked.expected.place
     tracked.expected.place = home + moved
     other, other_over, other_total = _decided(tracked, scene, habits, settings)
-    if other_total + RARE < total:
+    if other_total() + RARE < total():
         return other, other_over
     tracked.expected.place = stayed
     return links, over
@@ -73,8 +75,11 @@ def _half_field(scene: Scene) -> tuple[float, float]:
 
 def _decided(
     tracked: Tracked, scene: Scene, habits: Habits, settings: TrackSettings
-) -> tuple[Settled, int, float]:
-    """Links from where the tracks are expected, candidates passed over, and the total price."""
+) -> tuple[Settled, int, Callable[[], float]]:
+    """Links from where the tracks are expected, candidates passed over, and the total price.
+
+    The price, which only a jump of the stage asks for, is that of the first decision.
+    """
     expected, found = tracked.expected, scene.found
     m = len(expected)
     gate = settings.gate_diameters * 2 * expected.radius
@@ -94,7 +99,8 @@ def _decided(
     choices = choices_of(track, obj, cover, cost, tracked, scene, habits, settings.divisions)
     birth = scene.birth(habits)
     links = settle(choices, birth)
-    total = total_price(choices, links, birth)
+    once = replace(links, first=links.first.copy(), second=links.second.copy())
+    total = partial(total_price, choices, once, birth)
     rows = np.flatnonzero(~links.plain)
     for _ in range(_AGAIN if links.doubtful > DOUBTFUL else 0):
         flow = _flow(links, home, found, usual)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.tracking.bodies import Ints, Reals, middle
+from models.tracking.bodies import Ints, Reals, highest, lowest, middle
 
 DENSE = 8
 """Cells for each body, up to which neighbouring cells are added all at once."""
@@ -43,10 +43,10 @@ def common_motion(
         return np.zeros_like(where)
     everywhere = np.array([middle(moved[:, 0]), middle(moved[:, 1])])
     everywhere *= len(moved) / (len(moved) + 2.0)
-    origin = np.minimum(place.min(axis=0), where.min(axis=0))
+    origin = np.minimum(lowest(place), lowest(where))
     cell = np.floor((place - origin) / size).astype(np.intp) + 1
     at = np.floor((where - origin) / size).astype(np.intp) + 1
-    shape = np.maximum(cell.max(axis=0), at.max(axis=0)) + 2
+    shape = np.maximum(highest(cell), highest(at)) + 2
     if int(shape[0]) * int(shape[1]) > 4_000_000:
         return np.broadcast_to(everywhere, where.shape).copy()
     key = cell[:, 0] * shape[1] + cell[:, 1]

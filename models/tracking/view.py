@@ -24,21 +24,29 @@ class View:
             # the affine takes (x, y); places here are (y, x)
             self.turn = np.array([[m[1, 1], m[1, 0]], [m[0, 1], m[0, 0]]])
             self.shift = np.array([m[1, 2], m[0, 2]])
-        self.back: Reals = np.asarray(np.linalg.inv(self.turn), dtype=np.float64)
-        self.scale = float(np.abs(np.linalg.det(self.turn)))
+        (a, b), (c, d) = self.turn.tolist()
+        det = a * d - b * c
+        if det == 0:
+            raise np.linalg.LinAlgError("px_to_um has no inverse: it takes two pixels to one place")
+        self.back: Reals = np.array([[d, -b], [-c, a]]) / det
+        self.scale = abs(det)
         """World area of one pixel."""
 
     def to_world(self, place: Reals) -> Reals:
         """(n, 2) pixels y, x to world y, x."""
+        if not self.calibrated:
+            return place.copy()
         return np.asarray(place @ self.turn.T + self.shift)
 
     def to_image(self, place: Reals) -> Reals:
         """(n, 2) world y, x to pixels y, x."""
+        if not self.calibrated:
+            return place.copy()
         return np.asarray((place - self.shift) @ self.back.T)
 
     def vector_to_image(self, vector: Reals) -> Reals:
         """(n, 2) world displacements to pixels."""
-        return np.asarray(vector @ self.back.T)
+        return np.asarray(vector @ self.back.T) if self.calibrated else vector.copy()
 
     def offsets_to_world(self, offsets: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, k, 2) pixel offsets, as `probes_of` gives them."""
@@ -60,11 +68,11 @@ class View:
 
     def spread_to_world(self, spread: Reals) -> Reals:
         """Second moments (n, 3)."""
-        return _turned(spread, self.turn)
+        return _turned(spread, self.turn) if self.calibrated else spread.copy()
 
     def spread_to_image(self, spread: Reals) -> Reals:
         """Second moments (n, 3)."""
-        return _turned(spread, self.back)
+        return _turned(spread, self.back) if self.calibrated else spread.copy()
 
 
 def _turned(spread: Reals, by: Reals) -> Reals:
@@ -133,5 +141,6 @@ class Field:
 
 def _least(place: Reals, low: Reals, high: Reals) -> Reals:
     """Distance (n,) of places to the nearest side of a rectangle, negative outside."""
-    inside = np.minimum(place - low, high - place)
-    return np.asarray(np.minimum(inside[:, 0], inside[:, 1]))
+    y, x = place.T
+    (y0, x0), (y1, x1) = low.tolist(), high.tolist()
+    return np.asarray(np.minimum(np.minimum(y - y0, y1 - y), np.minimum(x - x0, x1 - x)))

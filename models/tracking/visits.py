@@ -35,8 +35,8 @@ def clock_since(
 ) -> NDArray[np.float64]:
     """How long ago (n,) places (n, 2) y, x in world units were shown; inf where never."""
     since = np.full(len(place), np.inf)
-    for shown, *corners in visits:
-        low, high = np.min(corners, axis=0), np.max(corners, axis=0)
-        inside = ((place >= low) & (place <= high)).all(axis=1)
+    y, x = place.T
+    for shown, (ya, xa), (yb, xb) in visits:
+        inside = (y >= min(ya, yb)) & (y <= max(ya, yb)) & (x >= min(xa, xb)) & (x <= max(xa, xb))
         since[inside] = np.minimum(since[inside], clock - shown)
     return since
