@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from live.errors import ExitCode
 from live.recording.errors import JournalError
@@ -66,11 +67,16 @@ class Outcome:
             return RunState.FAILED
         return RunState.INTERRUPTED if interrupted else RunState.FINISHED
 
-    def add_up(self, folder: RunFolder, captured: int) -> None:
-        """Hold frames, label images and rows against each other, and export the tables."""
+    def add_up(
+        self, folder: RunFolder, captured: int, told: Callable[[str, int], None] | None = None
+    ) -> None:
+        """Hold frames, label images and rows against each other, and export the tables.
+
+        ``told`` hears the name of a table and how many of its rows are written so far.
+        """
         try:
             found = reconcile(folder.path, captured)
-            export_tables(folder)
+            export_tables(folder, told)
         except (JournalError, OSError) as error:
             self.wrong(ExitCode.FRAMES_LOST, f"the run cannot be added up: {error}")
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,9 @@ from live.recording.journal_schema import DECISION_COLUMNS, FRAME_COLUMNS, OBJEC
 from live.recording.runfolder import RunFolder
 
 # A night gives tens of millions of objects, so rows pass through in pieces.
-_ROWS_AT_ONCE: Final = 50_000
+_ROWS_AT_ONCE: Final = 20_000
+_MEMORY: Final = "256MB"
+"""DuckDB would take four fifths of the machine before it went to disk."""
 _DUCKDB_TYPE: Final = {"INTEGER": "BIGINT", "REAL": "DOUBLE", "TEXT": "VARCHAR"}
 _NUMPY_TYPE: Final[Mapping[str, Any]] = {
     "BIGINT": np.int64,
@@ -96,11 +98,12 @@ class Exported:
     decisions: int
 
 
-def export_tables(folder: RunFolder) -> Exported:
+def export_tables(folder: RunFolder, told: Callable[[str, int], None] | None = None) -> Exported:
     """Write ``frames.parquet``, ``objects.parquet`` and ``decisions.parquet`` beside the journal.
 
     A file appears complete or not at all, and replaces one of an earlier export. Numbers that are
     not known (NaN) become NULL; a station that a frame did not pass is 0 in ``at_..._ns``.
+    ``told`` hears the name of a table and how many of its rows were read, again and again.
 
     Raises
     ------
@@ -109,18 +112,29 @@ def export_tables(folder: RunFolder) -> Exported:
     RecorderError
         When a table cannot be written.
     """
+
+    def written(name: str, columns: tuple[_Column, ...], source: str, target: Path) -> int:
+        rows = 0
+        for rows in _export(journal, columns, source, target):
+            if told is not None:
+                told(name, rows)
+        return rows
+
     with JournalReader(folder.journal) as journal:
         try:
             return Exported(
-                frames=_export(journal, _FRAMES, _FRAMES_FROM, folder.frames_table),
-                objects=_export(journal, _OBJECTS, _OBJECTS_FROM, folder.objects_table),
-                decisions=_export(journal, _DECISIONS, _DECISIONS_FROM, folder.decisions_table),
+                frames=written("frames", _FRAMES, _FRAMES_FROM, folder.frames_table),
+                objects=written("objects", _OBJECTS, _OBJECTS_FROM, folder.objects_table),
+                decisions=written("decisions", _DECISIONS, _DECISIONS_FROM, folder.decisions_table),
             )
         except (duckdb.Error, OSError) as error:
             raise RecorderError(f"cannot write the tables of {folder.path}: {error}") from error
 
 
-def _export(journal: JournalReader, columns: tuple[_Column, ...], source: str, target: Path) -> int:
+def _export(
+    journal: JournalReader, columns: tuple[_Column, ...], source: str, target: Path
+) -> Iterator[int]:
+    """Write one table; yields how many rows were read, after every piece of them."""
     picks = (f"coalesce({c.source}, {_EMPTY[c.kind]}) AS {c.name}" for c in columns)
     rows = journal.rows(f"SELECT {', '.join(picks)} FROM {source}")
     total = 0
@@ -129,6 +143,7 @@ def _export(journal: JournalReader, columns: tuple[_Column, ...], source: str, t
         offline: dict[str, str | bool | int | float | list[str]] = {
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
+            "memory_limit": _MEMORY,
         }
         connection = duckdb.connect(str(Path(scratch) / "table.duckdb"), config=offline)
         try:
@@ -139,13 +154,13 @@ def _export(journal: JournalReader, columns: tuple[_Column, ...], source: str, t
                 connection.execute("INSERT INTO made SELECT * FROM piece")
                 connection.unregister("piece")
                 total += len(piece[columns[0].name])
+                yield total
             partial = Path(scratch) / target.name
             quoted = str(partial).replace("'", "''")
             connection.execute(f"COPY made TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)")
         finally:
             connection.close()
         os.replace(partial, target)  # noqa: PTH105 - atomic on every system, unlike Path.rename
-    return total
 
 
 def _pieces(

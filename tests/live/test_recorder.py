@@ -351,3 +351,22 @@ def test_tables_are_complete(tmp_path: Path) -> None:
     ).fetchall()
     assert rows == [(1, 1, 101, False, 7.5, None, 1), (1, 2, 102, True, 7.5, None, 1)]
     assert not list(folder.path.glob(".export-*"))
+
+
+def test_tables_of_many_objects_are_told_of_piece_by_piece(tmp_path: Path) -> None:
+    from live.recording import export
+
+    many = 2 * export._ROWS_AT_ONCE + 5
+    with recording(tmp_path / "run") as (folder, _, recorder):
+        recorder.submit(frame(0))
+        recorder.submit_result(
+            0, labels=label_pattern(0, SHAPE), objects=objects(many), engine=ENGINE
+        )
+    told: list[tuple[str, int]] = []
+    assert (
+        export.export_tables(folder, lambda table, rows: told.append((table, rows))).objects == many
+    )
+    pieces = [rows for table, rows in told if table == "objects"]
+    assert pieces == [export._ROWS_AT_ONCE, 2 * export._ROWS_AT_ONCE, many]
+    labels = duckdb.sql(f"SELECT label FROM '{folder.objects_table}'").fetchnumpy()["label"]
+    assert labels.tolist() == list(range(1, many + 1))
