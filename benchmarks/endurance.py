@@ -29,7 +29,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from benchmarks.endurance_watch import MemoryWatch, Series, growth, read_in_use
+from benchmarks.endurance_watch import MemoryWatch, Series, growth, read_in_use, told_in_use
 from live.display.availability import missing_library
 from live.recording.journal_reader import JournalReader
 from live.recording.runfolder import RunFolder
@@ -119,7 +119,7 @@ def watch_run(rate_hz: float, seconds: float, out: Path, pipeline: str = PIPELIN
     if not missing_library(offscreen=True):
         command.append("--window")
     with out.with_name(f"{out.name}.txt").open("wb") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said)
+        process = subprocess.Popen(command, stdout=said, stderr=said, env=told_in_use(os.environ))
         try:
             with MemoryWatch(process.pid) as watch:
                 code = process.wait(seconds + START_S)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.endurance_watch import in_use_written
+from live.processes.pastcaches import begin_past_caches
 
 TRUTH_FRAMES = 300
 
@@ -38,4 +39,5 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    begin_past_caches()
     sys.exit(main(sys.argv[1:]))

@@ -24,6 +24,8 @@ _LARGEST_IN_HEAP = 32 * 2**20
 """The most that glibc takes; larger arrays have pages of their own."""
 _NEVER = 2**31 - 1
 _ASKED = ("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+_TUNED = ("arena_max", "mmap_threshold", "trim_threshold")
+"""The same in ``GLIBC_TUNABLES``."""
 
 
 def few_heaps() -> bool:
@@ -32,7 +34,8 @@ def few_heaps() -> bool:
     Only glibc knows it; what a user asked for in the environment stays.
     """
     asked = any(name in os.environ for name in _ASKED)
-    if sys.platform != "linux" or asked or "malloc" in os.environ.get("GLIBC_TUNABLES", ""):
+    tuned = os.environ.get("GLIBC_TUNABLES", "")
+    if sys.platform != "linux" or asked or any(f"malloc.{name}=" in tuned for name in _TUNED):
         return False
     try:
         libc = ctypes.CDLL(None)

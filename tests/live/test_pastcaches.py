@@ -51,6 +51,8 @@ def test_what_the_user_asked_for_stays():
     assert told(**{VARIABLE: ASKED})[0] == ASKED
     other = "glibc.malloc.arena_max=3"
     assert told(**{VARIABLE: other}) == [f"{other}:{pastcaches._OURS}", "False"]
+    beside = "glibc.malloc.tcache_count=0"
+    assert told(**{VARIABLE: beside}) == [f"{beside}:{pastcaches._OURS}", "True"]
 
 
 def test_children_do_not_get_it():
