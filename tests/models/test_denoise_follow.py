@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the network's own modules need torch")
 ndimage = pytest.importorskip("scipy.ndimage", reason="scenes are moved with scipy")
 
-from models.training.denoise.follow import moved, moved_smooth, shift_since  # noqa: E402
+from models.training.denoise.follow import both_moved, moved, moved_whole, shift_since  # noqa: E402
 from models.training.denoise.textures import cells  # noqa: E402
 
 GROUND = 5.0
@@ -77,14 +77,25 @@ def test_a_cell_goes_and_its_neighbour_stays() -> None:
 def test_what_stays_is_not_touched() -> None:
     image = tensor(scene())
     none = torch.zeros(1, 2, 192, 192)
-    torch.testing.assert_close(moved(image, none), image, rtol=1e-5, atol=1e-4)
-    torch.testing.assert_close(moved_smooth(image, none), image, rtol=0, atol=0)
+    for same in (moved(image, none), moved_whole(image, none), *both_moved(image, image, none)):
+        torch.testing.assert_close(same, image, rtol=0, atol=0)
 
 
-def test_what_is_smooth_goes_along_at_half_the_size() -> None:
-    y, x = np.indices((96, 96))
-    slope = tensor(10 + 0.1 * y + 0.05 * x)
-    shift = torch.full((1, 2, 96, 96), 4.0)
-    core = np.s_[:, :, 8:-8, 8:-8]
-    expected = slope + 0.1 * 4 + 0.05 * 4
-    torch.testing.assert_close(moved_smooth(slope, shift)[core], expected[core], rtol=0, atol=0.1)
+def test_looking_up_is_sampling() -> None:
+    random = torch.Generator().manual_seed(3)
+    image = torch.rand(2, 3, 40, 56, generator=random)
+    shift = 30 * torch.rand(2, 2, 40, 56, generator=random) - 15
+    y = torch.arange(40.0)[:, None] + shift[:, 0]
+    x = torch.arange(56.0)[None, :] + shift[:, 1]
+    at = torch.stack([2 * x / 55 - 1, 2 * y / 39 - 1], dim=-1)
+    sampled = torch.nn.functional.grid_sample(image, at, padding_mode="border", align_corners=True)
+    torch.testing.assert_close(moved(image, shift), sampled, rtol=0, atol=1e-4)
+
+
+def test_by_whole_pixels_it_is_the_one_above_and_to_the_left() -> None:
+    image = torch.arange(64.0).reshape(1, 1, 8, 8)
+    shift = torch.zeros(1, 2, 8, 8)
+    shift[:, 0], shift[:, 1] = 1.9, -2.0
+    brought = moved_whole(image, shift)[0, 0]
+    assert brought[3, 4] == image[0, 0, 4, 2]
+    assert brought[7, 0] == image[0, 0, 7, 0]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.training.denoise.follow import moved, moved_smooth, shift_since
+from models.training.denoise.follow import both_moved, shift_since
 
 STATE_CHANNELS = 3
 """Running mean, its variance, and the last answer: counts, counts squared, counts."""
@@ -207,9 +207,8 @@ class DenoiseNet(nn.Module):
         if self.follow:
             with torch.no_grad():
                 shift = shift_since(photons, last, variance)
-            both = moved(torch.cat([mean, last], dim=1), shift)
+            both, spread = both_moved(torch.cat([mean, last], dim=1), spread, shift)
             mean, last = both[:, 0:1], both[:, 1:2]
-            spread = moved_smooth(spread, shift)
         return mean, spread, last
 
     def _trust(
@@ -223,5 +222,7 @@ class DenoiseNet(nn.Module):
         seen = torch.cat([surprise, beside.clamp(-8, 8), around, known], dim=1)
         with torch.autocast(photons.device.type, torch.bfloat16, enabled=self.low_precision):
             change = self.move(seen)
-        before = spread + functional.softplus(change.float().clamp(max=20)) * variance
+        # log(1 + exp) as engines are quick at it
+        grown = torch.log1p(torch.exp(change.float().clamp(-20, 20)))
+        before = spread + grown * variance
         return before / (before + variance)
