@@ -6,7 +6,7 @@ for a frame in a short run, 95th percentile. When it is over, each frame is read
 OME-Zarr with tensorstore.
 
 - *memory*: growth of each process after its warm-up, in MB per 10,000 frames; below 1. For the rig
-  also what of its heaps is in use, without a bar.
+  also what of its heaps is in use.
 - *latency*: camera to decision, first beside last quarter of the time after the warm-up.
 - *analysed*: frames that were decided on, of those that were taken after the warm-up.
 - *frames kept*: of those captured, how many can be read back, with something in them.
@@ -44,7 +44,6 @@ PIPELINE = "nuclei"
 WARM_PART, WARM_LEAST_S = 0.2, 20.0
 WARM_FRAMES = 400
 """The window keeps up to 256 frames for clicks; its memory grows until it has them."""
-IN_USE = "rig, in use"
 ALLOWED_MB = 1.0
 """Growth per 10,000 frames."""
 SPARE_BYTES = 2_000_000_000
@@ -133,7 +132,7 @@ def watch_run(rate_hz: float, seconds: float, out: Path, pipeline: str = PIPELIN
         raise RunBroke(f"the run ended with code {code}: {text[-2000:].strip()}")
     series = dict(watch.series)
     if (in_use := out.with_name(f"{out.name}-in-use.txt")).is_file():
-        series[IN_USE] = read_in_use(in_use)
+        series["rig, in use"] = read_in_use(in_use)
     return _read_back(RunFolder.open(out), series)
 
 
@@ -186,8 +185,6 @@ def _memory_row(role: str, series: Series, frames_s: Floats, warm: float, end: f
     unit = "MB in 10,000 frames"
     ratio = ALLOWED_MB / max(slope, 0.01)
     row = _row(case, role, slope, "allowed", ALLOWED_MB, unit, ratio, 1.0)
-    if role == IN_USE:
-        del row["bar"]  # see `benchmarks.endurance_watch`
     seconds = [round(float(one), 1) for one in at - frames_s[0]]
     return row | {"series": {"s": seconds, "mb": [round(float(one), 2) for one in memory]}}
 

@@ -3,9 +3,8 @@
 Memory is the *unique set* where the system tells it: what would be free again if the process
 ended. The resident set also counts shared memory, which fills up once and stays. The rig's process
 takes its heaps at the start, so that a small leak would not show there for long: what is *in use*
-of them is watched from inside. That is no measure to hold a run to: glibc counts as in use what
-each of some twenty threads keeps at hand for its next request, up to 200 kB, and the rules and the
-light ledger remember cells, up to 20,000 of them.
+of them is watched from inside. glibc counts in what each of some twenty threads keeps at hand for
+its next request, up to 200 kB each, so that row rises until they are full.
 """
 
 from __future__ import annotations
