@@ -68,12 +68,17 @@ class Outcome:
         return RunState.INTERRUPTED if interrupted else RunState.FINISHED
 
     def add_up(
-        self, folder: RunFolder, captured: int, told: Callable[[str, int], None] | None = None
+        self, folder: RunFolder, captured: int, say: Callable[[str], None] | None = None
     ) -> None:
         """Hold frames, label images and rows against each other, and export the tables.
 
-        ``told`` hears the name of a table and how many of its rows are written so far.
+        ``say`` gets a line about how far it is, again and again.
         """
+
+        def told(table: str, rows: int) -> None:
+            if say is not None:
+                say(f"Writing the table of {table}: {rows:,} ...")
+
         try:
             found = reconcile(folder.path, captured)
             export_tables(folder, told)

@@ -216,7 +216,8 @@ class Session:
             if problem := self._protection.finish():
                 self._outcome.wrong(ExitCode.HARDWARE, problem)
             journal.finish(self._outcome.state(interrupted=bool(ends.count)), self._outcome.reason)
-        self._add_up(acquisition.counts.captured)
+        with self._console.status("Adding up ...") as shown:
+            self._outcome.add_up(self._folder, acquisition.counts.captured, shown.update)
         return report_of(
             RunParts(
                 rig.rig, info, acquisition, recorder.stats(), decider, supervisor, board,
@@ -352,14 +353,6 @@ class Session:
                 recorder.close()
             except RecorderError as error:
                 self._outcome.wrong(ExitCode.FRAMES_LOST, f"recording failed: {error}")
-
-    def _add_up(self, captured: int) -> None:
-        with self._console.status("Holding frames against the journal ...") as shown:
-            self._outcome.add_up(
-                self._folder,
-                captured,
-                lambda table, rows: shown.update(f"Writing the table of {table}: {rows:,} ..."),
-            )
 
     def _judge(self, supervisor: Supervisor, decider: Decider, recorder: Recorder) -> None:
         """What does not stop a run, and still makes it a failed one."""

@@ -370,3 +370,16 @@ def test_tables_of_many_objects_are_told_of_piece_by_piece(tmp_path: Path) -> No
     assert pieces == [export._ROWS_AT_ONCE, 2 * export._ROWS_AT_ONCE, many]
     labels = duckdb.sql(f"SELECT label FROM '{folder.objects_table}'").fetchnumpy()["label"]
     assert labels.tolist() == list(range(1, many + 1))
+
+
+def test_tables_are_made_within_the_memory_that_they_get(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from live.recording import export
+
+    with recording(tmp_path / "run") as (folder, _, recorder):
+        recorder.submit(frame(0))
+    monkeypatch.setattr(export, "_MEMORY", "1KB")
+    with pytest.raises(RecorderError, match="cannot write the tables"):
+        export.export_tables(folder)
+    assert not list(folder.path.glob(".export-*"))

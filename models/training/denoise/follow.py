@@ -11,8 +11,6 @@ Everything is sums, least values and look-ups, so engines do it inside the netwo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -70,8 +68,8 @@ def shift_since(new: Tensor, last: Tensor, variance: Tensor) -> Tensor:
 def moved(image: Tensor, shift: Tensor) -> Tensor:
     """An image (b, c, y, x) as it is at each place plus ``shift`` (b, 2, y, x) pixels, bilinear.
 
-    By looking up its four pixels one after the other: engines do that in half the time of an
-    operator for sampling.
+    By looking up its four pixels one after the other: ONNX Runtime shares that among its threads,
+    its operator for sampling by channel alone.
     """
     return _Lookup(image.shape[-2:], shift).between(image)
 
@@ -103,7 +101,8 @@ class _Lookup:
 
     def whole(self, image: Tensor) -> Tensor:
         """Pixels above and to the left."""
-        return self._stacked(self._pixels(part, self._at) for part in self._parts(image))
+        parts = [self._pixels(part, self._at) for part in self._parts(image)]
+        return torch.stack(parts, dim=1)
 
     def between(self, image: Tensor) -> Tensor:
         """Bilinear."""
@@ -115,7 +114,7 @@ class _Lookup:
             c, d = self._pixels(part, below), self._pixels(part, across)
             upper, lower = a + right * (b - a), c + right * (d - c)
             made.append(upper + down * (lower - upper))
-        return self._stacked(made)
+        return torch.stack(made, dim=1)
 
     def _parts(self, image: Tensor) -> list[Tensor]:
         """Each channel in one line; the last row and column are there twice."""
@@ -124,9 +123,6 @@ class _Lookup:
 
     def _pixels(self, part: Tensor, at: Tensor) -> Tensor:
         return torch.gather(part, 1, at).reshape(self._size)
-
-    def _stacked(self, parts: Iterable[Tensor]) -> Tensor:
-        return torch.stack(list(parts), dim=1)
 
 
 def _coarse(new: Tensor, last: Tensor, variance: Tensor) -> Tensor:
