@@ -316,3 +316,17 @@ def test_memory_stays_flat() -> None:
     assert after - before < 50_000
     assert len(tracker.export_state()) < 100 * 400
     assert tracker.forgotten > 0
+
+
+def test_objects_on_one_line_are_ordered_however_they_are_numbered() -> None:
+    from models.tracking.tracker import _by_place
+
+    random = np.random.default_rng(5)
+    objects = np.zeros(200, OBJECT_DTYPE)
+    objects["y_px"] = random.integers(0, 12, 200)
+    objects["x_px"] = random.integers(0, 8, 200)
+    objects["area_px"] = random.permutation(200)
+    expected = np.sort(objects, order=["y_px", "x_px", "area_px"])
+    for _ in range(3):
+        shuffled = random.permutation(objects)
+        np.testing.assert_array_equal(shuffled[_by_place(shuffled)], expected)
