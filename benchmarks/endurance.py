@@ -6,7 +6,7 @@ for a frame in a short run, 95th percentile. When it is over, each frame is read
 OME-Zarr with tensorstore.
 
 - *memory*: growth of each process after its warm-up, in MB per 10,000 frames; below 1. For the rig
-  also what of its heaps is in use.
+  also what of its heaps is in use, and how many small objects of Python; below one a frame.
 - *latency*: camera to decision, first beside last quarter of the time after the warm-up.
 - *analysed*: frames that were decided on, of those that were taken after the warm-up.
 - *frames kept*: of those captured, how many can be read back, with something in them.
@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ WARM_FRAMES = 400
 """The window keeps up to 256 frames for clicks; its memory grows until it has them."""
 ALLOWED_MB = 1.0
 """Growth per 10,000 frames."""
+ALLOWED_OBJECTS = 1.0
+"""The same of small objects, per frame."""
 SPARE_BYTES = 2_000_000_000
 START_S = 180.0
 """For a run to start and to end, beside its imaging."""
@@ -70,6 +72,8 @@ class Watched:
     latency_ms: Floats
     """Camera to decision; NaN where the frame was not decided on."""
     readable: int
+    objects: tuple[Floats, Floats] | None = None
+    """When, by the wall clock, and how many small objects the rig's process held."""
 
 
 def run(
@@ -131,9 +135,12 @@ def watch_run(rate_hz: float, seconds: float, out: Path, pipeline: str = PIPELIN
         text = out.with_name(f"{out.name}.txt").read_text(encoding="utf-8", errors="replace")
         raise RunBroke(f"the run ended with code {code}: {text[-2000:].strip()}")
     series = dict(watch.series)
-    if (in_use := out.with_name(f"{out.name}-in-use.txt")).is_file():
-        series["rig, in use"] = read_in_use(in_use)
-    return _read_back(RunFolder.open(out), series)
+    objects = None
+    if (written := out.with_name(f"{out.name}-in-use.txt")).is_file():
+        in_use, count = read_in_use(written)
+        series["rig, in use"] = in_use
+        objects = np.array(in_use.unix_s), count
+    return replace(_read_back(RunFolder.open(out), series), objects=objects)
 
 
 def rows_of(watched: Watched, rate_hz: float, pipeline: str = PIPELINE) -> list[Row]:
@@ -151,6 +158,8 @@ def rows_of(watched: Watched, rate_hz: float, pipeline: str = PIPELINE) -> list[
         for role, series in sorted(watched.series.items())
         if sum(warm <= at <= end for at in series.unix_s) > 2
     ]
+    if watched.objects is not None:
+        rows.append(_objects_row(*watched.objects, watched.unix_s, warm, end))
     rows += _latency_rows(watched, warm, end)
     after = watched.unix_s >= warm
     taken, decided = int(after.sum()), int(watched.decided[after].sum())
@@ -187,6 +196,17 @@ def _memory_row(role: str, series: Series, frames_s: Floats, warm: float, end: f
     row = _row(case, role, slope, "allowed", ALLOWED_MB, unit, ratio, 1.0)
     seconds = [round(float(one), 1) for one in at - frames_s[0]]
     return row | {"series": {"s": seconds, "mb": [round(float(one), 2) for one in memory]}}
+
+
+def _objects_row(at: Floats, count: Floats, frames_s: Floats, warm: float, end: float) -> Row:
+    use = (at >= warm) & (at <= end)
+    if use.sum() < 3:
+        return {"case": "small objects", "left_out": "too short a run"}
+    frames = np.searchsorted(frames_s, at[use]).astype(np.float64)
+    slope, low, high = (found / 1e4 for found in growth(frames, count[use]))
+    case = f"small objects (95 %: {low:.2f} to {high:.2f})"
+    ratio = ALLOWED_OBJECTS / max(slope, 0.01)
+    return _row(case, "rig", slope, "allowed", ALLOWED_OBJECTS, "more with each frame", ratio, 1.0)
 
 
 def _latency_rows(watched: Watched, warm: float, end: float) -> list[Row]:

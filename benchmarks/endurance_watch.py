@@ -4,7 +4,8 @@ Memory is the *unique set* where the system tells it: what would be free again i
 ended. The resident set also counts shared memory, which fills up once and stays. The rig's process
 takes its heaps at the start, so that a small leak would not show there for long: what is *in use*
 of them is watched from inside. glibc counts in what each of some twenty threads keeps at hand for
-its next request, up to 200 kB each, so that row rises until they are full.
+its next request, up to 200 kB each, so that row rises until they are full. Small objects
+of Python, which have room of their own, are counted.
 """
 
 from __future__ import annotations
@@ -121,9 +122,9 @@ class _MallInfo(ctypes.Structure):
 
 @contextmanager
 def in_use_written(path: Path, every_s: float = 1.0) -> Iterator[None]:
-    """Inside, write time and bytes in use of this process's heaps to ``path``, line by line.
+    """Inside, write time, bytes in use of this process's heaps and small objects to ``path``.
 
-    Nothing is written where the C library does not tell.
+    Line by line; nothing where the C library does not tell.
     """
     try:
         mallinfo = ctypes.CDLL(None).mallinfo2 if sys.platform == "linux" else None
@@ -139,7 +140,8 @@ def in_use_written(path: Path, every_s: float = 1.0) -> Iterator[None]:
         with path.open("w", encoding="ascii", buffering=1) as file:
             while not stop.wait(every_s):
                 found = mallinfo()
-                file.write(f"{time.time()} {found.uordblks + found.hblkhd}\n")
+                used, objects = found.uordblks + found.hblkhd, sys.getallocatedblocks()
+                file.write(f"{time.time()} {used} {objects}\n")
 
     thread = threading.Thread(target=write, name="in use")
     thread.start()
@@ -150,11 +152,11 @@ def in_use_written(path: Path, every_s: float = 1.0) -> Iterator[None]:
         thread.join()
 
 
-def read_in_use(path: Path) -> Series:
-    """What `in_use_written` wrote."""
+def read_in_use(path: Path) -> tuple[Series, NDArray[np.float64]]:
+    """What `in_use_written` wrote: memory in use, and beside each reading the small objects."""
     rows = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
     at, used = [float(row[0]) for row in rows], [float(row[1]) / 1e6 for row in rows]
-    return Series(at, used, used)
+    return Series(at, used, used), np.array([float(row[2]) for row in rows])
 
 
 def _role(process: psutil.Process) -> str:

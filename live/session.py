@@ -41,6 +41,7 @@ from live.processes.messages import (
     TrainDenoiser,
 )
 from live.processes.signals import EndRequests
+from live.processes.smallobjects import room_for_small_objects
 from live.processes.supervisor import Supervisor
 from live.processes.waiting import await_last_answers, image_all, wait_warm
 from live.recording.errors import RecorderError
@@ -277,7 +278,8 @@ class Session:
             timer.daemon = True
             timer.start()
         try:
-            image_all(acquisition, self._plan, supervisor, decider, self._stop)
+            with room_for_small_objects():
+                image_all(acquisition, self._plan, supervisor, decider, self._stop)
             self._outcome.end("the plan is done")
         except EndOfData:
             self._outcome.end("the recorded data is at its end")

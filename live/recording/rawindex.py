@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Final
+
+import numpy as np
 
 from drivers.frame import FrameMeta, Pixels
 from live.recording.zarrstore import ImageLayout
 
-# Results come a few frames after their frame; beyond this many they are too late to be saved.
-_REMEMBERED: Final = 2_000
+REMEMBERED: Final = 2_000
+"""Results come a few frames after their frame; beyond this many they are too late to be saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,10 @@ class RawIndex:
     def __init__(self, frames_per_store: int, interval_s: float | None) -> None:
         self._per_store, self._interval_s = frames_per_store, interval_s
         self._changed = threading.Condition()
-        self._places: OrderedDict[int, FramePlace] = OrderedDict()
+        # written at once: what fills up with time looks like a leak
+        self._places = np.full((REMEMBERED, 3), -1, np.int64)
+        """Frame, image and index on its t axis, at the frame's number modulo the length."""
+        self._layouts: dict[int, ImageLayout] = {}
         self._last: FramePlace | None = None
         self._first_ns: int | None = None
         self._made: set[int] = set()
@@ -76,9 +80,11 @@ class RawIndex:
             began = replace(layout, start_s=self.delta_s(meta.captured_ns))
             place = FramePlace(meta.seq, last.store + 1, 0, began)
         with self._changed:
-            self._last = self._places[meta.seq] = place
-            if len(self._places) > _REMEMBERED:
-                self._places.popitem(last=False)
+            self._last = place
+            self._places[meta.seq % REMEMBERED] = place.seq, place.store, place.t_index
+            self._layouts[place.store] = place.layout
+            if len(self._layouts) > REMEMBERED:
+                del self._layouts[next(iter(self._layouts))]
             self._changed.notify_all()
         return place
 
@@ -89,7 +95,7 @@ class RawIndex:
     def place(self, seq: int) -> FramePlace | None:
         """Where frame ``seq`` is; None when it is unknown or long past."""
         with self._changed:
-            return self._places.get(seq)
+            return self._place(seq)
 
     def wait_place(self, seq: int, timeout_s: float) -> FramePlace | None:
         """As `place`, of a frame that may not have come in yet.
@@ -101,7 +107,14 @@ class RawIndex:
             self._changed.wait_for(
                 lambda: self._last is not None and self._last.seq >= seq, timeout_s
             )
-            return self._places.get(seq)
+            return self._place(seq)
+
+    def _place(self, seq: int) -> FramePlace | None:
+        found, store, t_index = self._places[seq % REMEMBERED].tolist()
+        layout = self._layouts.get(store)
+        if found != seq or layout is None:
+            return None
+        return FramePlace(seq, store, t_index, layout)
 
     def set_made(self, store: int) -> None:
         """Raw image ``store`` exists now, so that others may be put inside it."""

@@ -43,9 +43,10 @@ class RuleState:
     def __init__(self, for_frames: int, while_true: bool, most: int = MOST_TRACKS) -> None:
         self._for_frames = for_frames
         self._while_true = while_true
-        self._streak = np.zeros(most, np.int32)
-        self._on = np.zeros(most, bool)
-        self._held = np.zeros(most, bool)
+        # written at once, as what is remembered of tracks is
+        self._streak = np.full(most, 0, np.int32)
+        self._on = np.full(most, False)
+        self._held = np.full(most, False)
         self._active: dict[int, int] = {}
         self._live = False
         self._turn = 0

@@ -93,10 +93,11 @@ class History:
     """Area and brightness of tracks as they were before, imaged in one and the same way."""
 
     def __init__(self, most: int = MOST_TRACKS) -> None:
-        self._sights = np.zeros(most, np.int64)
-        self._areas = np.zeros((most, AREA_SIGHTS), np.float32)
-        self._level = np.zeros(most, np.float64)
-        self._spread = np.zeros(most, np.float64)
+        # written at once: pages that fill up with time look like a leak
+        self._sights = np.full(most, 0, np.int64)
+        self._areas = np.full((most, AREA_SIGHTS), 0, np.float32)
+        self._level = np.full(most, 0, np.float64)
+        self._spread = np.full(most, 0, np.float64)
 
     def forget(self, places: NDArray[np.int64]) -> None:
         """These places are of other tracks now."""
